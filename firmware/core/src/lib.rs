@@ -1,0 +1,1 @@
+//! The microcontroller logic: arming, command lifetime, limits, safe state.

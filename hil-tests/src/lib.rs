@@ -1,0 +1,1 @@
+//! The runtime against the firmware, over a real serial port.

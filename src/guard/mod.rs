@@ -1,0 +1,1 @@
+//! Limits, fallback, and the only place that makes a safe command.

@@ -1,0 +1,1 @@
+//! MCAP logs: writer, reader, recovery.

@@ -1,0 +1,1 @@
+//! Proof that a log repeats byte for byte.

@@ -1,0 +1,1 @@
+//! robot.toml: the one description of a robot, its limits and its task.

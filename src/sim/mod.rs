@@ -1,0 +1,1 @@
+//! Simulated robots and terrains that speak the wire protocol.

@@ -1,0 +1,1 @@
+//! observe -> adapt -> plan -> guard: one pure step of the loop.

@@ -1,0 +1,1 @@
+//! Meta-training from logs or simulated rollouts.
