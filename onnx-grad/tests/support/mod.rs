@@ -3,8 +3,9 @@
 #![allow(dead_code)]
 
 use onnx_grad::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType,
+    tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 use onnx_grad::{Function, Graph, Value};
 use prost::Message;
@@ -80,7 +81,12 @@ pub fn attribute_string(name: &str, s: &str) -> AttributeProto {
     }
 }
 
-pub fn node(op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<AttributeProto>) -> NodeProto {
+pub fn node(
+    op: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
     NodeProto {
         op_type: Some(op.into()),
         name: Some(format!("the_{op}")),
@@ -126,7 +132,9 @@ fn port(name: &str, shape: Option<&[usize]>) -> ValueInfoProto {
         value: Some(tensor_shape_proto::dimension::Value::DimValue(d as i64)),
         ..Default::default()
     };
-    let shape = shape.map(|shape| TensorShapeProto { dim: shape.iter().map(dim).collect() });
+    let shape = shape.map(|shape| TensorShapeProto {
+        dim: shape.iter().map(dim).collect(),
+    });
     ValueInfoProto {
         name: Some(name.into()),
         r#type: Some(TypeProto {
@@ -151,7 +159,10 @@ pub fn model(
     let ports = |list: &[(&str, Vec<usize>)]| list.iter().map(|(n, s)| port(n, Some(s))).collect();
     ModelProto {
         ir_version: Some(8),
-        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(opset) }],
+        opset_import: vec![OperatorSetIdProto {
+            domain: Some(String::new()),
+            version: Some(opset),
+        }],
         graph: Some(GraphProto {
             name: Some("test".into()),
             node: nodes,
@@ -199,7 +210,12 @@ pub fn central_differences(f: &Function, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
 pub fn relative_error(found: &[f64], expected: &[f64], floor: f64) -> f64 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(floor, |m, x| m.max(x.abs()));
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / scale
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
+        / scale
 }
 
 /// The sum of all outputs of `f`, each times fixed random weights: a scalar whose gradient tests every element.
@@ -221,16 +237,29 @@ pub fn weighted_sum(g: &mut Graph, values: &[Value], random: &mut Random) -> Val
 pub fn first_and_second_order(f: &Function, seed: u64) -> (Function, Function) {
     let mut random = Random(seed);
     let mut g = Graph::new();
-    let inputs: Vec<Value> = f.inputs().iter().map(|p| g.input(&p.name, &p.shape)).collect();
+    let inputs: Vec<Value> = f
+        .inputs()
+        .iter()
+        .map(|p| g.input(&p.name, &p.shape))
+        .collect();
     let outputs = g.inline(f, &inputs);
     let loss = weighted_sum(&mut g, &outputs, &mut random);
     let first = g.gradient(loss, &inputs);
     let slope = weighted_sum(&mut g, &first, &mut random);
     let second = g.gradient(slope, &inputs);
     let finish = |g: &Graph, value: Value, gradients: &[Value]| {
-        let names: Vec<String> = f.inputs().iter().map(|p| format!("gradient of {}", p.name)).collect();
+        let names: Vec<String> = f
+            .inputs()
+            .iter()
+            .map(|p| format!("gradient of {}", p.name))
+            .collect();
         let mut outputs = vec![("value", value)];
-        outputs.extend(names.iter().map(String::as_str).zip(gradients.iter().copied()));
+        outputs.extend(
+            names
+                .iter()
+                .map(String::as_str)
+                .zip(gradients.iter().copied()),
+        );
         g.finish(&outputs)
     };
     (finish(&g, loss, &first), finish(&g, slope, &second))
@@ -266,14 +295,18 @@ fn library() -> PathBuf {
         paths.find(|path| path.to_string_lossy().contains("libonnxruntime."))
     });
     found.unwrap_or_else(|| {
-        panic!("ONNX Runtime is neither at ORT_DYLIB_PATH nor in {}: run `cargo xtask setup`", folder.display())
+        panic!(
+            "ONNX Runtime is neither at ORT_DYLIB_PATH nor in {}: run `cargo xtask setup`",
+            folder.display()
+        )
     })
 }
 
 /// Runs a model on ONNX Runtime with one thread; inputs in the model's order, outputs in its order.
 pub fn run_onnx(model: &[u8], inputs: &[(Vec<usize>, Vec<f64>)], threads: usize) -> Vec<Vec<f32>> {
     static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
-    let environment = ENVIRONMENT.get_or_init(|| ort::init_from(library()).unwrap().build().unwrap());
+    let environment =
+        ENVIRONMENT.get_or_init(|| ort::init_from(library()).unwrap().build().unwrap());
     let mut session = ort::session::Session::builder(environment)
         .unwrap()
         .with_intra_threads(threads)
@@ -282,8 +315,16 @@ pub fn run_onnx(model: &[u8], inputs: &[(Vec<usize>, Vec<f64>)], threads: usize)
         .unwrap()
         .commit_from_memory(model)
         .unwrap();
-    let names: Vec<String> = session.inputs().iter().map(|input| input.name().to_owned()).collect();
-    let outputs: Vec<String> = session.outputs().iter().map(|output| output.name().to_owned()).collect();
+    let names: Vec<String> = session
+        .inputs()
+        .iter()
+        .map(|input| input.name().to_owned())
+        .collect();
+    let outputs: Vec<String> = session
+        .outputs()
+        .iter()
+        .map(|output| output.name().to_owned())
+        .collect();
     assert_eq!(names.len(), inputs.len());
     let values: Vec<(String, ort::session::SessionInputValue<'_>)> = names
         .into_iter()
@@ -295,5 +336,14 @@ pub fn run_onnx(model: &[u8], inputs: &[(Vec<usize>, Vec<f64>)], threads: usize)
         })
         .collect();
     let results = session.run(values).unwrap();
-    outputs.iter().map(|name| results[name.as_str()].try_extract_tensor::<f32>().unwrap().1.to_vec()).collect()
+    outputs
+        .iter()
+        .map(|name| {
+            results[name.as_str()]
+                .try_extract_tensor::<f32>()
+                .unwrap()
+                .1
+                .to_vec()
+        })
+        .collect()
 }
