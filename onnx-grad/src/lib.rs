@@ -12,6 +12,7 @@ mod gradient;
 mod graph;
 mod import;
 mod ir;
+mod lowrank;
 mod model;
 pub mod proto;
 mod replay;
