@@ -211,7 +211,7 @@ fn main() {
             .collect();
         let mut session = Session::new(&derived.to_onnx(18), 1);
         let tensors = session.tensors(&inputs);
-        let time = best(repeats, || drop(session.run(&tensors)));
+        let time = best(repeats, || session.execute(&tensors));
         println!(
             "{name}: {time:.2} ms, {} nodes, {:.2} GFLOP",
             derived.node_count(),

@@ -11,6 +11,7 @@ mod function;
 mod gradient;
 mod graph;
 mod import;
+mod inverse;
 mod ir;
 mod lowrank;
 mod model;

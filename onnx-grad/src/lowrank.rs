@@ -40,35 +40,12 @@ impl Function {
     /// ```
     pub fn factor_updates(&self) -> Function {
         let factored = self.worth_factoring();
-        let mut g = Graph::new();
-        let arguments: Vec<Value> = self
-            .inputs()
-            .iter()
-            .map(|port| g.input(&port.name, &port.shape))
-            .collect();
-        let mut built: Vec<Value> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let value = match &node.op {
-                Op::Input(i) => arguments[*i],
-                Op::Constant(data) => g.constant(&node.shape, &data.0),
-                Op::MatMul { ta, tb } if factored[node.inputs[1].index()].is_some() => {
-                    let x = built[node.inputs[0].index()];
-                    times_updated(&mut g, x, *ta, node.inputs[1], *tb, &factored, &built)
-                }
-                op => {
-                    let inputs: Vec<Value> = node.inputs.iter().map(|v| built[v.index()]).collect();
-                    g.node(op.clone(), &inputs)
-                }
-            };
-            built.push(value);
-        }
-        let results: Vec<(&str, Value)> = self
-            .outputs()
-            .iter()
-            .zip(&self.results)
-            .map(|(port, v)| (port.name.as_str(), built[v.index()]))
-            .collect();
-        g.finish(&results)
+        self.rebuild(|g, node, inputs, built| match node.op {
+            Op::MatMul { ta, tb } if factored[node.inputs[1].index()].is_some() => {
+                times_updated(g, inputs[0], ta, node.inputs[1], tb, &factored, built)
+            }
+            _ => g.node(node.op.clone(), inputs),
+        })
     }
 
     /// The updates to factor. An update's readers come behind it, so that they are decided before it.

@@ -318,3 +318,61 @@ fn learned_step_sizes_by_row_and_column_stay_factored() {
     let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
     assert!(relative_error(&factored.evaluate(&slices)[0], &f.evaluate(&slices)[0], 0.0) < 1e-12);
 }
+
+/// Ridge regression of `y [rows, 2]` on features `x [rows, 3]`, evaluated on other rows.
+fn ridge(rows: usize) -> Function {
+    let mut g = Graph::new();
+    let (x, y) = (g.input("x", &[rows, 3]), g.input("y", &[rows, 2]));
+    let (query, strength) = (g.input("query", &[2, 3]), g.input("strength", &[]));
+    let kernel = g.mm(x, x, false, true);
+    let mut identity = vec![0.0; rows * rows];
+    identity.iter_mut().step_by(rows + 1).for_each(|x| *x = 1.0);
+    let identity = g.constant(&[rows, rows], &identity);
+    let ridge = g.exp(strength);
+    let ridge = g.mul(identity, ridge);
+    let kernel = g.add(kernel, ridge);
+    let weights = g.spd_solve(kernel, y);
+    let similar = g.mm(query, x, false, true);
+    let prediction = g.mm(similar, weights, false, false);
+    g.finish(&[("prediction", prediction)])
+}
+
+#[test]
+fn a_ridge_solve_differentiates_and_exports_alone_and_batched() {
+    let f = ridge(5);
+    assert_differentiates("ridge", &f, &random_inputs(&f, 6), 6);
+    let mut g = Graph::new();
+    let arguments: Vec<_> = f
+        .inputs()
+        .iter()
+        .map(|port| match port.name.as_str() {
+            "strength" => Shared(g.input("strength", &[])),
+            name => {
+                let shape: Vec<usize> = std::iter::once(3)
+                    .chain(port.shape.iter().copied())
+                    .collect();
+                Batched(g.input(name, &shape))
+            }
+        })
+        .collect();
+    let batched = g.vmap(&f, &arguments)[0];
+    let batched = g.finish(&[("prediction", batched)]);
+    for f in [f, batched] {
+        let inputs = random_inputs(&f, 7);
+        let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let (first, _) = first_and_second_order(&f, 1);
+        let shaped: Vec<_> = f
+            .inputs()
+            .iter()
+            .map(|p| p.shape.clone())
+            .zip(inputs.clone())
+            .collect();
+        for (found, expected) in run_onnx(&first.to_onnx(18), &shaped, 1)
+            .iter()
+            .zip(first.evaluate(&slices))
+        {
+            let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+            assert!(relative_error(&found, &expected, 1e-2) < 1e-4);
+        }
+    }
+}

@@ -349,6 +349,17 @@ impl Session {
         inputs.iter().map(tensor).collect()
     }
 
+    /// Runs and forgets the outputs: what a benchmark times.
+    pub fn execute(&mut self, tensors: &[ort::value::Tensor<f32>]) {
+        let named: Vec<_> = self
+            .inputs
+            .iter()
+            .map(String::as_str)
+            .zip(tensors)
+            .collect();
+        drop(self.session.run(named).unwrap());
+    }
+
     /// Outputs in the model's order.
     pub fn run(&mut self, tensors: &[ort::value::Tensor<f32>]) -> Vec<Vec<f32>> {
         let named: Vec<_> = self
