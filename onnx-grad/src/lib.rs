@@ -10,6 +10,7 @@ mod export;
 mod function;
 mod gradient;
 mod graph;
+mod half;
 mod import;
 mod inverse;
 mod ir;

@@ -482,3 +482,128 @@ fn normalisation() {
         ]
     });
 }
+
+#[test]
+fn einsums() {
+    check_all(|r| {
+        let [a, b, c, d] = [0; 4].map(|_| r.size(1, 4));
+        let einsum = |equation: &str, first: &[usize], second: &[usize]| {
+            case("Einsum")
+                .string("equation", equation)
+                .input(first)
+                .input(second)
+        };
+        vec![
+            einsum("ij,jk->ik", &[a, b], &[b, c]),
+            einsum("ij,jk", &[a, b], &[b, c]),
+            einsum("ebi, eio -> ebo", &[a, b, c], &[a, c, d]),
+            einsum("bi,eio->ebo", &[b, c], &[a, c, d]),
+            einsum("ij,kj->ki", &[a, b], &[c, b]),
+            einsum("ij,ij->", &[a, b], &[a, b]),
+            einsum("i,j->ij", &[a], &[b]),
+            einsum("ijk,il->l", &[a, b, c], &[a, d]),
+            einsum("...ij,...jk->...ik", &[a, b, c], &[a, c, d]),
+            einsum("bhqd,bhkd->bhqk", &[a, 2, b, c], &[a, 2, d, c]),
+            case("Einsum").string("equation", "ij->ji").input(&[a, b]),
+            case("Einsum").string("equation", "ij->j").input(&[a, b]),
+        ]
+    });
+}
+
+#[test]
+fn convolutions() {
+    check_all(|r| {
+        let [n, filters, length] = [r.size(1, 2), 2 * r.size(1, 2), r.size(5, 7)];
+        let conv = || case("Conv").input(&[n, 2, length]);
+        vec![
+            conv().input(&[filters, 2, 3]).input(&[filters]),
+            conv().input(&[filters, 2, 1]),
+            conv()
+                .input(&[filters, 2, 3])
+                .ints("pads", &[1, 2])
+                .ints("strides", &[2]),
+            conv()
+                .input(&[filters, 2, 2])
+                .ints("dilations", &[2])
+                .input(&[filters]),
+            conv()
+                .input(&[filters, 1, 3])
+                .int("group", 2)
+                .string("auto_pad", "SAME_UPPER"),
+            case("Conv")
+                .input(&[n, 2, 4, 5])
+                .input(&[filters, 2, 3, 2])
+                .ints("pads", &[1, 0, 0, 1])
+                .input(&[filters]),
+        ]
+    });
+}
+
+#[test]
+fn recurrent_layers() {
+    check_all(|r| {
+        let [t, n, i, h] = [r.size(1, 3), r.size(1, 2), r.size(1, 3), r.size(1, 3)];
+        let layer = |op, gates: usize, directions: usize| {
+            let c = case(op).int("hidden_size", h as i64).input(&[t, n, i]);
+            c.input(&[directions, gates * h, i])
+                .input(&[directions, gates * h, h])
+        };
+        let bias = |c: Case, gates: usize, directions: usize| c.input(&[directions, 2 * gates * h]);
+        vec![
+            layer("RNN", 1, 1).outputs(2),
+            bias(layer("RNN", 1, 1).string("direction", "reverse"), 1, 1),
+            layer("GRU", 3, 1),
+            bias(layer("GRU", 3, 1).int("linear_before_reset", 1), 3, 1)
+                .skip()
+                .input(&[1, n, h])
+                .outputs(2),
+            bias(layer("LSTM", 4, 1), 4, 1)
+                .skip()
+                .input(&[1, n, h])
+                .input(&[1, n, h])
+                .outputs(3),
+            bias(
+                layer("LSTM", 4, 2).string("direction", "bidirectional"),
+                4,
+                2,
+            )
+            .outputs(2),
+        ]
+    });
+}
+
+#[test]
+fn gathering_and_scattering_anywhere() {
+    check_all(|r| {
+        let a = r.size(2, 4);
+        let tuples = || integers("i", &[2, 2], &[0, 1, 2, -1]);
+        let columns = || integers("i", &[1, 3], &[2, 0, -1]);
+        vec![
+            case("GatherND").input(&[3, a]).constant(tuples()),
+            case("GatherND").input(&[3, a, 2]).constant(tuples()),
+            case("GatherND")
+                .input(&[3, a])
+                .constant(integers("i", &[4, 1], &[0, 2, 2, 1])),
+            case("ScatterND")
+                .input(&[3, a])
+                .constant(tuples())
+                .input(&[2]),
+            case("ScatterND")
+                .input(&[3, a, 2])
+                .constant(tuples())
+                .input(&[2, 2])
+                .string("reduction", "add"),
+            case("ScatterElements")
+                .input(&[a, 3])
+                .constant(columns())
+                .input(&[1, 3])
+                .int("axis", 1)
+                .string("reduction", "add"),
+            case("ScatterElements")
+                .input(&[a, 3])
+                .constant(integers("i", &[1, 2], &[1, 0]))
+                .input(&[1, 2])
+                .int("axis", 0),
+        ]
+    });
+}

@@ -22,7 +22,7 @@ pub(super) fn movement(g: &mut Graph, op: &Op, inputs: &[Value], d: Value) -> Ve
         Op::Slice { axis, start, len } => g.pad(d, *axis, *start, shape[*axis] - start - len),
         Op::Pad { axis, before, .. } => g.slice(d, *axis, *before, shape[*axis]),
         Op::Concat(axis) => return split(g, *axis, inputs, d),
-        Op::Gather { axis, indices } => scatter_add(g, d, *axis, indices, shape[*axis]),
+        Op::Gather { axis, indices } => g.scatter_add(d, *axis, indices, shape[*axis]),
         _ => unreachable!("{op:?} computes"),
     };
     vec![back]
@@ -41,26 +41,34 @@ fn split(g: &mut Graph, axis: usize, inputs: &[Value], d: Value) -> Vec<Value> {
         .collect()
 }
 
-/// Adds the entries of `d` up at `indices` of an axis of length `size`. Written as another gather, so that it is closed under
-/// differentiation and sums in a fixed order: the n-th round takes, for each place, the n-th entry that goes there, or a zero.
-fn scatter_add(g: &mut Graph, d: Value, axis: usize, indices: &[usize], size: usize) -> Value {
-    let mut sources: Vec<Vec<usize>> = vec![vec![]; size];
-    for (entry, &place) in indices.iter().enumerate() {
-        sources[place].push(entry);
+impl Graph {
+    /// Adds the entries of `d` up at `indices` of an axis of length `size`. Written as another gather, so that it is closed under
+    /// differentiation and sums in a fixed order: the n-th round takes, for each place, the n-th entry that goes there, or a zero.
+    pub(crate) fn scatter_add(
+        &mut self,
+        d: Value,
+        axis: usize,
+        indices: &[usize],
+        size: usize,
+    ) -> Value {
+        let mut sources: Vec<Vec<usize>> = vec![vec![]; size];
+        for (entry, &place) in indices.iter().enumerate() {
+            sources[place].push(entry);
+        }
+        let rounds = sources.iter().map(Vec::len).max().unwrap_or(0);
+        let zero = indices.len();
+        let padded = self.pad(d, axis, 0, 1);
+        let picks: Vec<usize> = (0..rounds)
+            .flat_map(|round| {
+                sources
+                    .iter()
+                    .map(move |s| s.get(round).copied().unwrap_or(zero))
+            })
+            .collect();
+        let picked = self.gather(padded, axis, &picks);
+        let mut shape = self.shape(d).to_vec();
+        shape.splice(axis..=axis, [rounds, size]);
+        let stacked = self.reshape(picked, &shape);
+        self.reduce_sum(stacked, &[axis], false)
     }
-    let rounds = sources.iter().map(Vec::len).max().unwrap_or(0);
-    let zero = indices.len();
-    let padded = g.pad(d, axis, 0, 1);
-    let picks: Vec<usize> = (0..rounds)
-        .flat_map(|round| {
-            sources
-                .iter()
-                .map(move |s| s.get(round).copied().unwrap_or(zero))
-        })
-        .collect();
-    let picked = g.gather(padded, axis, &picks);
-    let mut shape = g.shape(d).to_vec();
-    shape.splice(axis..=axis, [rounds, size]);
-    let stacked = g.reshape(picked, &shape);
-    g.reduce_sum(stacked, &[axis], false)
 }

@@ -6,7 +6,7 @@ use super::tensor::Tensor;
 use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::{Op, Value};
-use crate::shape::{broadcast, numel, strides};
+use crate::shape::{broadcast, numel};
 use std::sync::Arc;
 
 type Built = Result<Vec<Item>, Fault>;
@@ -18,7 +18,6 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Expand", expand),
     ("Flatten", flatten),
     ("Gather", gather),
-    ("GatherElements", gather_elements),
     ("Pad", pad),
     ("Range", range),
     ("Reshape", reshape),
@@ -343,7 +342,7 @@ fn split(g: &mut Graph, c: &Call<'_>) -> Built {
 }
 
 /// Indices along an axis of `size`, which may count from the end.
-fn indices(c: &Call<'_>, g: &Graph, i: usize, size: usize) -> Result<Vec<usize>, Fault> {
+pub(super) fn indices(c: &Call<'_>, g: &Graph, i: usize, size: usize) -> Result<Vec<usize>, Fault> {
     let index = |x: i64| {
         let x = if x < 0 {
             x.checked_add(size as i64)?
@@ -377,40 +376,6 @@ fn gather(g: &mut Graph, c: &Call<'_>) -> Built {
     result.extend_from_slice(&shape[axis + 1..]);
     Ok(vec![Item {
         value: g.try_reshape(gathered, &result)?,
-        kind: x.kind,
-    }])
-}
-
-/// Each element from its own index along the axis: a gather from the flattened tensor.
-fn gather_elements(g: &mut Graph, c: &Call<'_>) -> Built {
-    let x = c.item(0)?;
-    let shape = g.shape(x.value).to_vec();
-    let axis = c.axis("axis", 0, shape.len())?;
-    let indices = indices(c, g, 1, shape[axis])?;
-    let result = g.shape(c.value(1)?).to_vec();
-    let fits =
-        result.len() == shape.len() && (0..shape.len()).all(|i| i == axis || result[i] <= shape[i]);
-    if !fits {
-        return Err(Fault::Shapes(vec![shape, result]));
-    }
-    let (from, to) = (strides(&shape), strides(&result));
-    let offset = |(flat, &index): (usize, &usize)| -> usize {
-        (0..result.len())
-            .map(|i| {
-                from[i]
-                    * if i == axis {
-                        index
-                    } else {
-                        flat / to[i] % result[i]
-                    }
-            })
-            .sum()
-    };
-    let offsets: Vec<usize> = indices.iter().enumerate().map(offset).collect();
-    let flat = g.try_reshape(x.value, &[numel(&shape)])?;
-    let gathered = g.gather(flat, 0, &offsets);
-    Ok(vec![Item {
-        value: g.reshape(gathered, &result),
         kind: x.kind,
     }])
 }
