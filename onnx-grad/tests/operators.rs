@@ -207,6 +207,12 @@ fn elementwise_of_one_operand() {
             "LeakyRelu",
         ];
         let mut cases: Vec<Case> = plain.iter().map(|op| case(op).input(&shape)).collect();
+        for op in ["Atan", "Tan", "Sinh", "Cosh", "Floor", "Ceil", "Round"] {
+            cases.push(case(op).input_in(&shape, -1.2, 1.2));
+        }
+        for op in ["Asin", "Acos"] {
+            cases.push(case(op).input_in(&shape, -0.9, 0.9));
+        }
         for op in ["Log", "Sqrt", "Reciprocal"] {
             cases.push(case(op).input_in(&shape, 0.3, 2.0));
         }
@@ -254,6 +260,7 @@ fn elementwise_of_two_operands_with_broadcasting() {
             .collect();
         cases.push(case("Div").input(&a).input_in(&b, 0.5, 2.0));
         cases.push(case("Pow").input_in(&a, 0.5, 2.0).input(&b));
+        cases.push(case("Mod").input(&a).input_in(&b, 0.5, 2.0).int("fmod", 1));
         cases.push(case("PRelu").input(&[2, 3]).input(&[3]));
         cases.push(case("Max").input(&a).input(&b).input(&a));
         let mask = bools("mask", &[3, 1], &[true, false, true]);
@@ -435,6 +442,18 @@ fn movement_of_elements() {
                 .integers(&[1, 2])
                 .skip()
                 .integers(&[1]),
+            case("Trilu")
+                .input(&shape)
+                .constant(integers("k", &[], &[1])),
+            case("Trilu").input(&[b, b]).int("upper", 0),
+            case("CumSum")
+                .input(&shape)
+                .constant(integers("axis", &[], &[1])),
+            case("CumSum")
+                .input(&shape)
+                .constant(integers("axis", &[], &[-1]))
+                .int("exclusive", 1)
+                .int("reverse", 1),
             case("Tile").input(&shape).integers(&[2, 1, 3]),
         ]
     });
@@ -606,4 +625,76 @@ fn gathering_and_scattering_anywhere() {
                 .int("axis", 0),
         ]
     });
+}
+
+#[test]
+fn edge_shapes() {
+    let cases = || {
+        vec![
+            case("Add").input(&[]).input(&[]),
+            case("Tanh").input(&[]),
+            case("Mul").input(&[1]).input(&[1, 1]),
+            case("ReduceSum").input(&[]),
+            case("ReduceMean").input(&[1, 1]).integers(&[0]),
+            case("MatMul").input(&[1, 1]).input(&[1, 1]),
+            case("Concat").input(&[1]).input(&[1]).int("axis", 0),
+            case("Softmax").input(&[2, 1]),
+            case("LayerNormalization")
+                .input(&[1, 2])
+                .input(&[2])
+                .input(&[2]),
+            case("Transpose").input(&[1, 1, 1]).ints("perm", &[2, 0, 1]),
+        ]
+    };
+    check_all(|_| cases());
+}
+
+#[test]
+fn empty_batches_give_empty_results_and_zero_gradients() {
+    for case in [
+        case("Gemm").input(&[0, 3]).input(&[3, 2]).input(&[2]),
+        case("MatMul").input(&[0, 2, 3]).input(&[3, 2]),
+        case("Tanh").input(&[0, 4]),
+        case("Add").input(&[0, 4]).input(&[4]),
+        case("Softmax").input(&[0, 3]),
+        case("LayerNormalization")
+            .input(&[0, 3])
+            .input(&[3])
+            .input(&[3]),
+        case("Split")
+            .input(&[0, 4])
+            .integers(&[1, 3])
+            .int("axis", 1)
+            .outputs(2),
+        case("Reshape").input(&[0, 4]).integers(&[0, 2, 2]),
+    ] {
+        let (f, _) = case.function();
+        let (first, second) = first_and_second_order(&f, 1);
+        for derived in [first, second] {
+            let zeros: Vec<Vec<f64>> = f
+                .inputs()
+                .iter()
+                .map(|p| vec![0.5; numel(&p.shape)])
+                .collect();
+            let slices: Vec<&[f64]> = zeros.iter().map(Vec::as_slice).collect();
+            let results = derived.evaluate(&slices);
+            assert!(
+                results.iter().flatten().all(|&x| x == 0.0),
+                "{}: {results:?}",
+                case.label
+            );
+            let inputs: Vec<_> = f
+                .inputs()
+                .iter()
+                .map(|p| p.shape.clone())
+                .zip(zeros.clone())
+                .collect();
+            let onnx = run_onnx(&derived.to_onnx(18), &inputs, 1);
+            assert!(
+                onnx.iter().flatten().all(|&x| x == 0.0),
+                "{}: {onnx:?}",
+                case.label
+            );
+        }
+    }
 }

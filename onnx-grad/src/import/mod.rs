@@ -13,6 +13,7 @@ mod reduce;
 mod scatter;
 mod sequence;
 mod tensor;
+mod trigonometry;
 
 pub(crate) use call::{Call, Item, Kind};
 pub(crate) use movement::literal;
@@ -42,6 +43,7 @@ pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
         recurrent::RULES,
         scatter::RULES,
         sequence::RULES,
+        trigonometry::RULES,
         elementwise::RULES,
         linear::RULES,
         movement::RULES,

@@ -31,6 +31,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Squeeze", squeeze),
     ("Tile", tile),
     ("Transpose", transpose),
+    ("Trilu", trilu),
     ("Unsqueeze", unsqueeze),
 ];
 
@@ -484,5 +485,39 @@ fn tile(g: &mut Graph, c: &Call<'_>) -> Built {
     Ok(vec![Item {
         value: g.try_reshape(repeated, &tiled)?,
         kind: x.kind,
+    }])
+}
+
+/// The upper or the lower triangle of the last two axes; zeros elsewhere.
+fn trilu(g: &mut Graph, c: &Call<'_>) -> Built {
+    const MOST: usize = 1 << 20;
+    let x = c.item(0)?;
+    let Some((_, [rows, columns])) = crate::shape::split_matrix(g.shape(x.value), false) else {
+        return Err(Fault::Shapes(vec![g.shape(x.value).to_vec()]));
+    };
+    if rows.saturating_mul(columns) > MOST {
+        return Err(Fault::TooLarge(vec![rows, columns]));
+    }
+    let shift = if c.optional(1).is_some() {
+        c.number(g, 1)?
+    } else {
+        0.0
+    };
+    let upper = c.int("upper", 1) != 0;
+    let keeps = |i: usize| {
+        let above = (i % columns) as f64 - (i / columns) as f64;
+        if upper {
+            above >= shift
+        } else {
+            above <= shift
+        }
+    };
+    let mask: Vec<f64> = (0..rows * columns)
+        .map(|i| f64::from(u8::from(keeps(i))))
+        .collect();
+    let (mask, zero) = (g.constant(&[rows, columns], &mask), g.scalar(0.0));
+    Ok(vec![Item {
+        value: g.select(mask, x.value, zero),
+        ..x
     }])
 }

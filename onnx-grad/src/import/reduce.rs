@@ -1,7 +1,7 @@
 //! Reductions.
 
 use super::Rule;
-use super::call::{Call, Item};
+use super::call::{Call, Item, axis};
 use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::Value;
@@ -9,6 +9,7 @@ use crate::ir::Value;
 type Built = Result<Vec<Item>, Fault>;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
+    ("CumSum", cumulative_sum),
     ("ReduceL1", |g, c| {
         reduce(g, c, |g, x, axes, keep| {
             let size = g.abs(x);
@@ -86,4 +87,39 @@ pub(super) fn log_sum_exp(g: &mut Graph, x: Value, axes: &[usize], keep: bool) -
     let result = g.add(log, top);
     let shape = crate::shape::reduce(g.shape(x), axes, keep);
     g.reshape(result, &shape)
+}
+
+/// Sums up to each entry along an axis: a product with a triangle of ones.
+fn cumulative_sum(g: &mut Graph, c: &Call<'_>) -> Built {
+    const LONGEST: usize = 1 << 10;
+    let x = c.item(0)?;
+    let shape = g.shape(x.value).to_vec();
+    let axis = axis("axis", c.number(g, 1)? as i64, shape.len())?;
+    let n = shape[axis];
+    if n > LONGEST {
+        return Err(Fault::TooLarge(vec![n, n]));
+    }
+    let (exclusive, reverse) = (c.int("exclusive", 0) != 0, c.int("reverse", 0) != 0);
+    let counts = |from: usize, to: usize| {
+        let (from, to) = if reverse { (to, from) } else { (from, to) };
+        if exclusive { from < to } else { from <= to }
+    };
+    let ones: Vec<f64> = (0..n * n)
+        .map(|i| f64::from(u8::from(counts(i / n, i % n))))
+        .collect();
+    let triangle = g.constant(&[n, n], &ones);
+    // The axis goes last for the product, and back.
+    let rows = crate::shape::numel(&shape) / n.max(1);
+    let last = shape.len() - 1;
+    let mut swap: Vec<usize> = (0..shape.len()).collect();
+    swap.swap(axis, last);
+    let moved = g.transpose(x.value, &swap);
+    let moved_shape = g.shape(moved).to_vec();
+    let flat = g.try_reshape(moved, &[rows, n])?;
+    let sums = g.mm(flat, triangle, false, false);
+    let sums = g.reshape(sums, &moved_shape);
+    Ok(vec![Item {
+        value: g.transpose(sums, &swap),
+        ..x
+    }])
 }
