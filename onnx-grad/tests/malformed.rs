@@ -307,6 +307,20 @@ fn merged_parameters_are_refused_and_shared_ones_are_not() {
 }
 
 #[test]
+fn parameters_that_torch_merged_are_refused_with_the_way_out() {
+    for file in [
+        &include_bytes!("fixtures/merged_dynamo.onnx")[..],
+        include_bytes!("fixtures/merged_script.onnx"),
+    ] {
+        let message = Model::read(file).unwrap_err().to_string();
+        assert!(
+            message.starts_with("initializer '1.") && message.contains("optimize=False"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn axes_must_be_bound_by_their_names() {
     let model = Model::read(SMALL).unwrap();
     assert_eq!(

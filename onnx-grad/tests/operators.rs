@@ -655,6 +655,12 @@ fn empty_batches_give_empty_results_and_zero_gradients() {
         case("Gemm").input(&[0, 3]).input(&[3, 2]).input(&[2]),
         case("MatMul").input(&[0, 2, 3]).input(&[3, 2]),
         case("Tanh").input(&[0, 4]),
+        case("Slice")
+            .input(&[0, 4])
+            .integers(&[-1])
+            .integers(&[i64::MIN])
+            .integers(&[0])
+            .integers(&[-1]),
         case("Add").input(&[0, 4]).input(&[4]),
         case("Softmax").input(&[0, 3]),
         case("LayerNormalization")

@@ -2,6 +2,7 @@
 
 use crate::graph::Graph;
 use crate::ir::{Op, Value};
+use std::collections::BTreeMap;
 
 /// The gradient with respect to each operand.
 ///
@@ -42,8 +43,8 @@ fn split(g: &mut Graph, axis: usize, inputs: &[Value], d: Value) -> Vec<Value> {
 }
 
 impl Graph {
-    /// Adds the entries of `d` up at `indices` of an axis of length `size`. Written as another gather, so that it is closed under
-    /// differentiation and sums in a fixed order: the n-th round takes, for each place, the n-th entry that goes there, or a zero.
+    /// Adds the entries of `d` along `axis` up at `indices` of an axis of length `size`. Written by gathers, so that it is
+    /// closed under differentiation and sums in a fixed order: entries of one place are added in pairs until each place has one.
     pub(crate) fn scatter_add(
         &mut self,
         d: Value,
@@ -51,24 +52,35 @@ impl Graph {
         indices: &[usize],
         size: usize,
     ) -> Value {
-        let mut sources: Vec<Vec<usize>> = vec![vec![]; size];
-        for (entry, &place) in indices.iter().enumerate() {
-            sources[place].push(entry);
+        let mut sum = d;
+        let mut places: Vec<usize> = indices.to_vec();
+        loop {
+            let mut entries: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (entry, &place) in places.iter().enumerate() {
+                entries.entry(place).or_default().push(entry);
+            }
+            let zero = places.len();
+            let padded = self.pad(sum, axis, 0, 1);
+            if entries.values().all(|of_place| of_place.len() == 1) {
+                let pick = |place| entries.get(&place).map_or(zero, |of_place| of_place[0]);
+                let picks: Vec<usize> = (0..size).map(pick).collect();
+                return self.gather(padded, axis, &picks);
+            }
+            let pairs = || {
+                entries.iter().flat_map(|(&place, of_place)| {
+                    of_place.chunks(2).map(move |pair| (place, pair))
+                })
+            };
+            let first: Vec<usize> = pairs().map(|(_, pair)| pair[0]).collect();
+            let second: Vec<usize> = pairs()
+                .map(|(_, pair)| pair.get(1).copied().unwrap_or(zero))
+                .collect();
+            places = pairs().map(|(place, _)| place).collect();
+            let (first, second) = (
+                self.gather(padded, axis, &first),
+                self.gather(padded, axis, &second),
+            );
+            sum = self.add(first, second);
         }
-        let rounds = sources.iter().map(Vec::len).max().unwrap_or(0);
-        let zero = indices.len();
-        let padded = self.pad(d, axis, 0, 1);
-        let picks: Vec<usize> = (0..rounds)
-            .flat_map(|round| {
-                sources
-                    .iter()
-                    .map(move |s| s.get(round).copied().unwrap_or(zero))
-            })
-            .collect();
-        let picked = self.gather(padded, axis, &picks);
-        let mut shape = self.shape(d).to_vec();
-        shape.splice(axis..=axis, [rounds, size]);
-        let stacked = self.reshape(picked, &shape);
-        self.reduce_sum(stacked, &[axis], false)
     }
 }

@@ -26,6 +26,9 @@ use crate::proto::NodeProto;
 use crate::shape::numel;
 use std::collections::HashMap;
 
+/// The gradient of a gather lists every place of the gathered axis.
+const LONGEST_GATHERED: usize = 1 << 22;
+
 /// Builds what one node computes.
 pub(crate) type Rule = fn(&mut Graph, &Call<'_>) -> Result<Vec<Item>, Fault>;
 
@@ -192,6 +195,13 @@ impl Graph {
         inputs: &[crate::Value],
     ) -> Result<crate::Value, Fault> {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
+        if let Op::Gather { axis, .. } = op
+            && shapes[0]
+                .get(axis)
+                .is_some_and(|&size| size > LONGEST_GATHERED)
+        {
+            return Err(Fault::TooLarge(shapes[0].to_vec()));
+        }
         match op.infer(&shapes) {
             None => Err(Fault::Shapes(shapes.iter().map(|s| s.to_vec()).collect())),
             Some(shape) if numel(&shape) > LARGEST => Err(Fault::TooLarge(shape)),

@@ -1,8 +1,8 @@
 //! Operators that move elements, and those that compute shapes, which are folded.
 
-use super::Rule;
 use super::call::{Call, Item, axis};
 use super::tensor::Tensor;
+use super::{LONGEST_GATHERED, Rule};
 use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::{Op, Value};
@@ -289,6 +289,9 @@ fn slice(g: &mut Graph, c: &Call<'_>) -> Built {
             }
             0 => return Err(Fault::Operand(4, "a step is 0")),
             _ => {
+                if size as usize > LONGEST_GATHERED {
+                    return Err(Fault::TooLarge(g.shape(value).to_vec()));
+                }
                 let indices = stepped(from_front(start), from_front(end), step, size);
                 g.gather(value, axis, &indices)
             }
@@ -300,7 +303,11 @@ fn slice(g: &mut Graph, c: &Call<'_>) -> Built {
     }])
 }
 
+/// The indices from `start` to before `end`; both may lie outside of the axis.
 fn stepped(start: i64, end: i64, step: i64, size: i64) -> Vec<usize> {
+    if size == 0 {
+        return vec![];
+    }
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
     let (mut at, end) = (start.clamp(low.max(0), high), end.clamp(low, high));
     let mut indices = vec![];

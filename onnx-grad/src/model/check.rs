@@ -127,7 +127,7 @@ pub(super) fn is_parameter(
     let likely = !tensor.shape.is_empty() && users.iter().any(|user| user.computes);
     let parameter =
         tensor.kind == Kind::Float && (listed || likely) && !signature.buffers.contains(name);
-    if parameter && !listed {
+    if parameter && (!listed || signature.incomplete) {
         check_tied(name, tensor, &users)?;
     }
     Ok(parameter)
@@ -168,7 +168,7 @@ fn users<'a>(nodes: &'a [NodeProto], name: &str) -> Vec<User<'a>> {
 }
 
 /// Two uses of one repeated number are two parameters that an exporter has merged; two uses of other numbers are one
-/// parameter that the model shares. A parameter that the exporter itself lists was not merged into another.
+/// parameter that the model shares.
 fn check_tied(name: &str, tensor: &Tensor, users: &[User<'_>]) -> Result<(), Error> {
     let repeated = tensor.data.len() > 1 && tensor.data.windows(2).all(|w| w[0] == w[1]);
     match users {

@@ -10,6 +10,8 @@ const KEY: &str = "pkg.torch.export.ExportedProgram.graph_signature";
 pub(super) struct Signature {
     pub parameters: BTreeSet<String>,
     pub buffers: BTreeSet<String>,
+    /// True if the file lacks a parameter that the note lists: the exporter folded it, or merged it into an equal one.
+    pub incomplete: bool,
 }
 
 impl Signature {
@@ -33,6 +35,15 @@ impl Signature {
                 _ => false,
             };
         }
+        let stored: BTreeSet<&str> = graph
+            .initializer
+            .iter()
+            .map(|tensor| tensor.name())
+            .collect();
+        signature.incomplete = signature
+            .parameters
+            .iter()
+            .any(|name| !stored.contains(name.as_str()));
         signature
     }
 }
