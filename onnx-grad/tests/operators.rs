@@ -19,6 +19,8 @@ struct Case {
     operands: Vec<String>,
     attributes: Vec<AttributeProto>,
     outputs: usize,
+    /// Further results, which are no outputs of the model.
+    unused: usize,
 }
 
 fn case(op: &'static str) -> Case {
@@ -79,6 +81,10 @@ impl Case {
         self.attributes.push(attribute_string(name, s));
         self
     }
+    fn unused(mut self, count: usize) -> Self {
+        self.unused = count;
+        self
+    }
     fn outputs(mut self, count: usize) -> Self {
         self.outputs = count;
         self
@@ -99,6 +105,8 @@ impl Case {
             .zip(output_shapes.iter().cloned())
             .collect();
         let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
+        let unused = (0..self.unused).map(|i| format!("unused{i}"));
+        let results: Vec<String> = results.iter().cloned().chain(unused).collect();
         let results: Vec<&str> = results.iter().map(String::as_str).collect();
         let node = node(self.op, &operands, &results, self.attributes.clone());
         bytes(&model(
@@ -702,5 +710,77 @@ fn empty_batches_give_empty_results_and_zero_gradients() {
                 case.label
             );
         }
+    }
+}
+
+#[test]
+fn picks_by_value() {
+    check_all(|r| {
+        let [a, b] = [r.size(1, 3), r.size(3, 5)];
+        let top = |k: i64| case("TopK").input(&[a, b]).integers(&[k]).unused(1);
+        vec![
+            top(1),
+            top(3),
+            top(2).int("largest", 0),
+            case("TopK")
+                .input(&[b, a])
+                .integers(&[2])
+                .int("axis", 0)
+                .unused(1),
+        ]
+    });
+}
+
+#[test]
+fn indices_of_extremes_are_those_of_onnx_runtime() {
+    for (op, attributes) in [
+        ("ArgMax", vec![]),
+        ("ArgMin", vec![attribute_int("axis", 1)]),
+        (
+            "ArgMax",
+            vec![
+                attribute_int("axis", -1),
+                attribute_int("keepdims", 0),
+                attribute_int("select_last_index", 1),
+            ],
+        ),
+    ] {
+        let nodes = |output_shape: Vec<usize>| {
+            let depth = integers("depth", &[], &[3]);
+            let values = floats("values", &[2], &[-1.0, 2.0]);
+            let nodes = vec![
+                node(op, &["x"], &["index"], attributes.clone()),
+                node("OneHot", &["index", "depth", "values"], &["y"], vec![]),
+            ];
+            bytes(&model(
+                18,
+                &[("x", vec![3, 3])],
+                nodes,
+                vec![depth, values],
+                &[("y", output_shape)],
+            ))
+        };
+        let f = Model::read(&nodes(vec![]))
+            .and_then(|m| m.function(&[]))
+            .unwrap();
+        let x = vec![0.5, 2.0, 2.0, -1.0, 2.0, -1.0, 3.0, 0.0, 3.0];
+        let expected = run_onnx(
+            &nodes(f.outputs()[0].shape.clone()),
+            &[(vec![3, 3], x.clone())],
+            1,
+        );
+        let found: Vec<f32> = f.evaluate(&[&x])[0].iter().map(|&x| x as f32).collect();
+        assert_eq!(found, expected[0], "{op}");
+    }
+}
+
+#[test]
+fn the_norm_of_nothing_has_no_gradient() {
+    let (f, _) = case("ReduceL2").input(&[2, 3]).integers(&[1]).function();
+    let (first, second) = first_and_second_order(&f, 1);
+    for derived in [first, second] {
+        let results = derived.evaluate(&[&[0.0, 0.0, 0.0, 3.0, 0.0, 4.0]]);
+        assert!(results.iter().flatten().all(|x| x.is_finite()));
+        assert_eq!(results[1][..3], [0.0; 3]);
     }
 }

@@ -2,6 +2,7 @@
 //! shapes, then builds.
 
 mod call;
+mod constant;
 mod convolution;
 mod einsum;
 mod elementwise;
@@ -11,12 +12,13 @@ mod norm;
 mod recurrent;
 mod reduce;
 mod scatter;
+mod selection;
 mod sequence;
 mod tensor;
 mod trigonometry;
 
 pub(crate) use call::{Call, Item, Kind};
-pub(crate) use movement::literal;
+pub(crate) use constant::literal;
 pub(crate) use tensor::Tensor;
 
 use crate::error::{Error, Fault};
@@ -41,10 +43,12 @@ pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
         return None;
     }
     [
+        constant::RULES,
         convolution::RULES,
         einsum::RULES,
         recurrent::RULES,
         scatter::RULES,
+        selection::RULES,
         sequence::RULES,
         trigonometry::RULES,
         elementwise::RULES,

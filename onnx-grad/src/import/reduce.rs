@@ -10,18 +10,21 @@ type Built = Result<Vec<Item>, Fault>;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("CumSum", cumulative_sum),
+    ("GlobalAveragePool", |g, c| {
+        let x = c.value(0)?;
+        let axes: Vec<usize> = (2..g.shape(x).len()).collect();
+        match axes.iter().any(|&axis| g.shape(x)[axis] == 0) {
+            true => Err(Fault::Operand(0, "reduces an axis without elements")),
+            false => Ok(vec![Item::float(g.mean(x, &axes, true))]),
+        }
+    }),
     ("ReduceL1", |g, c| {
         reduce(g, c, |g, x, axes, keep| {
             let size = g.abs(x);
             g.reduce_sum(size, axes, keep)
         })
     }),
-    ("ReduceL2", |g, c| {
-        reduce(g, c, |g, x, axes, keep| {
-            let squares = sum_square(g, x, axes, keep);
-            g.sqrt(squares)
-        })
-    }),
+    ("ReduceL2", |g, c| reduce(g, c, norm)),
     ("ReduceLogSum", |g, c| {
         reduce(g, c, |g, x, axes, keep| {
             let sum = g.reduce_sum(x, axes, keep);
@@ -42,6 +45,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
             g.neg(top)
         })
     }),
+    ("ReduceProd", product),
     ("ReduceSum", |g, c| {
         reduce(g, c, |g, x, axes, keep| g.reduce_sum(x, axes, keep))
     }),
@@ -70,6 +74,38 @@ fn reduce(
         value,
         kind: x.kind,
     }])
+}
+
+/// The Euclidean norm; its gradient at the origin is 0, as in torch, and not a division of zeros.
+fn norm(g: &mut Graph, x: Value, axes: &[usize], keep: bool) -> Value {
+    let squares = sum_square(g, x, axes, keep);
+    let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
+    let positive = g.greater(squares, zero);
+    let base = g.select(positive, squares, one);
+    let root = g.sqrt(base);
+    g.select(positive, root, zero)
+}
+
+/// Multiplies the slices one by one: meant for sizes.
+fn product(g: &mut Graph, c: &Call<'_>) -> Built {
+    const LONGEST: usize = 64;
+    let longest = g.shape(c.value(0)?).iter().copied().max().unwrap_or(0);
+    if longest > LONGEST {
+        return Err(Fault::TooLarge(g.shape(c.value(0)?).to_vec()));
+    }
+    reduce(g, c, |g, x, axes, keep| {
+        let mut result = x;
+        for &axis in axes {
+            let size = g.shape(result)[axis];
+            let first = g.slice(result, axis, 0, 1);
+            result = (1..size).fold(first, |product, i| {
+                let slice = g.slice(result, axis, i, 1);
+                g.mul(product, slice)
+            });
+        }
+        let shape = crate::shape::reduce(g.shape(x), axes, keep);
+        g.reshape(result, &shape)
+    })
 }
 
 fn sum_square(g: &mut Graph, x: Value, axes: &[usize], keep: bool) -> Value {

@@ -151,7 +151,7 @@ fn users<'a>(nodes: &'a [NodeProto], name: &str) -> Vec<User<'a>> {
             };
             let computes = match (node.op_type(), i) {
                 ("Clip" | "Pad", 1..) | ("Pow" | "Dropout", 1) => false,
-                ("BatchNormalization", 3..) | ("Range" | "CastLike", _) => false,
+                ("BatchNormalization", 3..) | ("Range" | "CastLike", _) | ("OneHot", 2) => false,
                 ("Gemm", 2) => !unused_bias(),
                 _ => true,
             };
