@@ -92,7 +92,7 @@ pub struct Adaptation {
     /// Error of the parameters that the previous tick planned with on the same transition, made before it happened.
     #[prost(float, optional, tag = "10")]
     pub error_used: ::core::option::Option<f32>,
-    /// SHA-256 over the parameters planned with in this tick, in the order of the contract.
+    /// XXH3-128 over the parameters planned with in this tick, little-endian, in the order of the model file.
     #[prost(bytes = "vec", tag = "11")]
     pub parameter_hash: ::prost::alloc::vec::Vec<u8>,
 }

@@ -13,15 +13,26 @@ use prost_build::{Config, Module};
 struct Proto {
     source: &'static str,
     code: &'static str,
+    /// Whether its comments become rustdoc; a vendored file's indented text would be taken for tests.
+    documented: bool,
     /// The FileDescriptorSet, for readers that learn the schema at run time.
     descriptors: Option<&'static str>,
 }
 
-const PROTOS: &[Proto] = &[Proto {
-    source: "src/log/surefoot.proto",
-    code: "src/log/schema.rs",
-    descriptors: Some("src/log/surefoot.fds"),
-}];
+const PROTOS: &[Proto] = &[
+    Proto {
+        source: "src/log/surefoot.proto",
+        code: "src/log/schema.rs",
+        documented: true,
+        descriptors: Some("src/log/surefoot.fds"),
+    },
+    Proto {
+        source: "onnx-grad/proto/onnx-ml.proto",
+        code: "onnx-grad/src/proto/onnx.rs",
+        documented: false,
+        descriptors: None,
+    },
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -49,7 +60,12 @@ fn generate(root: &Path, proto: &Proto) -> Result<(), Box<dyn Error>> {
             )
         })
         .collect();
-    let code: String = Config::new().generate(requests)?.into_values().collect();
+    let mut config = Config::new();
+    config.btree_map(["."]);
+    if !proto.documented {
+        config.disable_comments(["."]);
+    }
+    let code: String = config.generate(requests)?.into_values().collect();
     let name = proto.source.rsplit('/').next().unwrap_or(proto.source);
     fs::write(
         root.join(proto.code),
