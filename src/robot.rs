@@ -270,8 +270,8 @@ impl Robot {
             range(period_ms, 1000.0),
             &format!("between one tick ({period_ms} ms) and 1000"),
         );
-        checks.count("observation", self.observation.len(), 1, surefoot_wire::MAX_OBSERVATIONS);
-        checks.count("action", self.action.len(), 1, surefoot_wire::MAX_ACTIONS);
+        checks.count("observation", self.observation.len(), 1, surefoot_wire::MAX_OBSERVATION);
+        checks.count("action", self.action.len(), 1, surefoot_wire::MAX_ACTION);
         let names = self.observation.iter().map(|c| &c.name).chain(self.action.iter().map(|c| &c.name));
         let mut seen = std::collections::BTreeSet::new();
         for name in names {

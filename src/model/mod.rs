@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 pub use contract::{AdaptContract, Channel, Contract, SelfCheck, StateChannel};
 pub use derive::Pose;
-pub use program::Program;
+pub use program::{Clock, Program};
 pub use runtime::Runtime;
 
 use crate::robot::Robot;
@@ -262,7 +262,7 @@ impl DynamicsModel {
     pub fn predict_once(&self, runtime: &Runtime, state: &[f32], action: &[f32]) -> Result<Vec<f32>, ModelError> {
         let function =
             derive::predict(&self.onnx, 1).map_err(|source| ModelError::Derive { graph: "predict", source })?;
-        let mut program = Program::new(runtime, "predict", &function, self.onnx.opset())?;
+        let mut program = Program::new(runtime, "predict", &function, self.onnx.opset(), || 0)?;
         program.input_mut(0).copy_from_slice(state);
         program.input_mut(1).copy_from_slice(action);
         program.set_parameters(2, &self.parameters());

@@ -7,6 +7,9 @@ use ort::value::Tensor;
 
 use super::{ModelError, Runtime};
 
+/// A clock in ns, handed in from outside: nothing below `run` reads the time by itself.
+pub type Clock = fn() -> u64;
+
 /// One ONNX Runtime session with preallocated inputs and outputs. Write the inputs, [`run`](Program::run), read the outputs.
 pub struct Program {
     name: &'static str,
@@ -14,14 +17,22 @@ pub struct Program {
     binding: IoBinding,
     inputs: Vec<Tensor<f32>>,
     outputs: Vec<Tensor<f32>>,
+    clock: Clock,
+    inference_ns: u64,
 }
 
 impl Program {
-    /// Makes a session for a graph; `name` is for errors.
+    /// Makes a session for a graph. `name` is for errors, `clock` times the runs.
     ///
     /// # Errors
     /// [`ModelError::Session`] when ONNX Runtime refuses the graph.
-    pub fn new(runtime: &Runtime, name: &'static str, function: &Function, opset: i64) -> Result<Self, ModelError> {
+    pub fn new(
+        runtime: &Runtime,
+        name: &'static str,
+        function: &Function,
+        opset: i64,
+        clock: Clock,
+    ) -> Result<Self, ModelError> {
         let build = || -> ort::Result<Self> {
             let session = runtime.session(&function.to_onnx(opset))?;
             let allocator = Allocator::default();
@@ -39,7 +50,7 @@ impl Program {
                 binding.bind_output(name, &mut tensor)?;
                 outputs.push(tensor);
             }
-            Ok(Self { name, session, binding, inputs, outputs })
+            Ok(Self { name, session, binding, inputs, outputs, clock, inference_ns: 0 })
         };
         build().map_err(|error| ModelError::Session { graph: name, reason: error.to_string() })
     }
@@ -75,9 +86,14 @@ impl Program {
     /// # Errors
     /// [`ModelError::Run`] when ONNX Runtime fails.
     pub fn run(&mut self) -> Result<(), ModelError> {
-        match self.session.run_binding(&self.binding) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ModelError::Run { graph: self.name, reason: error.to_string() }),
-        }
+        let start = (self.clock)();
+        let result = self.session.run_binding(&self.binding).map(|_| ());
+        self.inference_ns += (self.clock)().saturating_sub(start);
+        result.map_err(|error| ModelError::Run { graph: self.name, reason: error.to_string() })
+    }
+
+    /// Time spent in ONNX Runtime since this was last asked, ns.
+    pub fn take_inference_ns(&mut self) -> u64 {
+        std::mem::take(&mut self.inference_ns)
     }
 }
