@@ -1,1 +1,3 @@
 //! Simulated robots and terrains that speak the wire protocol.
+
+pub mod mujoco;
