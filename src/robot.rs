@@ -181,7 +181,7 @@ pub struct PathSettings {
     pub speed_m_s: f64,
     /// Its shape.
     pub shape: PathShape,
-    /// Its size, m: a figure 8's length, a zig-zag's leg, a circle's radius, a straight's length.
+    /// Its size, m: as the shape says.
     pub size_m: f64,
 }
 

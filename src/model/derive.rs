@@ -3,7 +3,7 @@
 //! Each is a [`Function`] whose last inputs are the model's parameters in file order, so that adapted weights are data.
 //! Errors are normalised: `(predicted - next) / scale`, state by state, with the scales of the contract.
 
-use onnx_grad::{Error, Function, Graph, Model, Value};
+use onnx_grad::{Argument, Error, Function, Graph, Model, Value};
 
 use super::Contract;
 
@@ -14,26 +14,49 @@ pub fn predict(model: &Model, rows: usize) -> Result<Function, Error> {
     model.function(&sizes)
 }
 
-/// Mean over the unmasked rows of the mean squared normalised error.
-/// `batch` is (state, action, next_state, mask) with N rows each; `parameters` are in file order.
-fn error(
-    graph: &mut Graph,
-    model: &Function,
-    contract: &Contract,
-    batch: [Value; 4],
-    parameters: &[Value],
-) -> Value {
-    let [state, action, next_state, mask] = batch;
-    let mut arguments = vec![state, action];
-    arguments.extend_from_slice(parameters);
-    let predicted = graph.inline(model, &arguments)[0];
-    let scales: Vec<f32> = contract.scales().iter().map(|scale| 1.0 / scale).collect();
-    let inverse_scale = graph.constant(&[scales.len()], &scales);
+/// Mean squared normalised error of each row (N).
+fn row_errors(graph: &mut Graph, contract: &Contract, predicted: Value, next_state: Value) -> Value {
+    let inverse: Vec<f64> = contract.scales().iter().map(|scale| 1.0 / f64::from(*scale)).collect();
+    let inverse_scale = graph.constant(&[inverse.len()], &inverse);
     let difference = graph.sub(predicted, next_state);
     let normalised = graph.mul(difference, inverse_scale);
     let squared = graph.mul(normalised, normalised);
-    let per_row = graph.reduce_mean(squared, &[1], false);
-    let masked = graph.mul(per_row, mask);
+    graph.reduce_mean(squared, &[1], false)
+}
+
+/// Transitions as graph values: state, action and next state, one row each.
+#[derive(Clone, Copy)]
+struct Batch {
+    state: Value,
+    action: Value,
+    next_state: Value,
+}
+
+impl Batch {
+    fn input(graph: &mut Graph, contract: &Contract, rows: usize, prefix: &str) -> Self {
+        let (states, actions) = (contract.state.len(), contract.action.len());
+        Self {
+            state: graph.input(&format!("{prefix}state"), &[rows, states]),
+            action: graph.input(&format!("{prefix}action"), &[rows, actions]),
+            next_state: graph.input(&format!("{prefix}next_state"), &[rows, states]),
+        }
+    }
+
+    /// Errors of the one-step predictions (N).
+    fn errors(&self, graph: &mut Graph, model: &Function, contract: &Contract, parameters: &[Value]) -> Value {
+        let predicted = apply(graph, model, self.state, self.action, parameters);
+        row_errors(graph, contract, predicted, self.next_state)
+    }
+}
+
+fn apply(graph: &mut Graph, model: &Function, state: Value, action: Value, parameters: &[Value]) -> Value {
+    let arguments: Vec<Value> = [state, action].iter().chain(parameters).copied().collect();
+    graph.inline(model, &arguments)[0]
+}
+
+/// Mean over the rows whose mask is 1; 0 when there are none.
+fn masked_mean(graph: &mut Graph, errors: Value, mask: Value) -> Value {
+    let masked = graph.mul(errors, mask);
     let sum = graph.reduce_sum(masked, &[0], false);
     let rows = graph.reduce_sum(mask, &[0], false);
     let one = graph.scalar(1.0);
@@ -41,28 +64,21 @@ fn error(
     graph.div(sum, rows)
 }
 
-fn window_inputs(graph: &mut Graph, contract: &Contract, rows: usize, prefix: &str) -> [Value; 4] {
-    let (states, actions) = (contract.state.len(), contract.action.len());
-    [
-        graph.input(&format!("{prefix}state"), &[rows, states]),
-        graph.input(&format!("{prefix}action"), &[rows, actions]),
-        graph.input(&format!("{prefix}next_state"), &[rows, states]),
-        graph.input(&format!("{prefix}mask"), &[rows]),
-    ]
-}
-
 fn parameter_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {
     model.parameters().iter().map(|p| graph.input(&p.name, &p.shape)).collect()
 }
 
-/// Inputs: `state`, `action`, `next_state`, `mask` (M rows), parameters. Output: `loss`, a scalar.
+/// Inputs: `state`, `action`, `next_state`, `mask` (M rows), parameters. Output: `loss`, a scalar: the mean over the rows
+/// whose mask is 1 of the mean squared normalised error.
 pub fn loss(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let rows = contract.adapt.window;
     let predict = predict(model, rows)?;
     let mut graph = Graph::new();
-    let batch = window_inputs(&mut graph, contract, rows, "");
+    let batch = Batch::input(&mut graph, contract, rows, "");
+    let mask = graph.input("mask", &[rows]);
     let parameters = parameter_inputs(&mut graph, model);
-    let loss = error(&mut graph, &predict, contract, batch, &parameters);
+    let errors = batch.errors(&mut graph, &predict, contract, &parameters);
+    let loss = masked_mean(&mut graph, errors, mask);
     Ok(graph.finish(&[("loss", loss)]))
 }
 
@@ -75,12 +91,15 @@ pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let rows = contract.adapt.window;
     let predict = predict(model, rows)?;
     let mut graph = Graph::new();
-    let batch = window_inputs(&mut graph, contract, rows, "");
+    let batch = Batch::input(&mut graph, contract, rows, "");
+    let mask = graph.input("mask", &[rows]);
     let parameters = parameter_inputs(&mut graph, model);
-    let before = error(&mut graph, &predict, contract, batch, &parameters);
+    let errors = batch.errors(&mut graph, &predict, contract, &parameters);
+    let before = masked_mean(&mut graph, errors, mask);
     let steps = steps(&mut graph, model, contract);
     let step = inner_step(&mut graph, before, &parameters, &steps);
-    let after = error(&mut graph, &predict, contract, batch, &step.parameters);
+    let errors = batch.errors(&mut graph, &predict, contract, &step.parameters);
+    let after = masked_mean(&mut graph, errors, mask);
     let gradient_norm = norm(&mut graph, &step.gradients);
     let step_norm = norm(&mut graph, &step.changes);
     let names: Vec<String> = model.parameters().iter().map(|p| format!("adapted.{}", p.name)).collect();
@@ -181,9 +200,7 @@ pub fn rollout(
     for step in 0..horizon {
         let action = g.slice(plan, 1, step, 1);
         let action = g.reshape(action, &[candidates, actions]);
-        let mut arguments = vec![state, action];
-        arguments.extend_from_slice(&parameters);
-        state = g.inline(&predict, &arguments)[0];
+        state = apply(g, &predict, state, action, &parameters);
 
         let target = g.slice(reference, 0, step, 1);
         let error = |g: &mut Graph, index: usize, column: usize| {
@@ -216,47 +233,36 @@ pub fn rollout(
     Ok(graph.finish(&[("cost", cost), ("states", states)]))
 }
 
+/// Sizes of a meta-training batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetaBatch {
+    /// Tasks, B.
+    pub tasks: usize,
+    /// Future transitions of each task, K.
+    pub future: usize,
+    /// Steps of the longest prediction that is scored on the future, 1 to K.
+    pub steps: usize,
+}
+
 /// The meta-objective of GrBAL over a batch of B tasks and its gradient: second-order MAML with one inner step.
 ///
-/// Inputs: `past.*` and `future.*` (`state`, `action`, `next_state`, `mask`, each with a leading B; M past and K future
-/// rows), then the parameters, then `log_step.NAME` (a scalar: the logarithm of the inner step size) of each parameter.
-/// Outputs: `loss_before` and `loss_after` on the future, means over the tasks, then the gradient of `loss_after` with
-/// respect to every parameter and every `log_step`, in the order of the inputs.
-pub fn meta_gradient(
-    model: &Model,
-    contract: &Contract,
-    tasks: usize,
-    future: usize,
-) -> Result<Function, Error> {
-    let past = contract.adapt.window;
-    let (predict_past, predict_future) = (predict(model, past)?, predict(model, future)?);
-
-    let task = {
-        let mut graph = Graph::new();
-        let g = &mut graph;
-        let past_batch = window_inputs(g, contract, past, "past.");
-        let future_batch = window_inputs(g, contract, future, "future.");
-        let parameters = parameter_inputs(g, model);
-        let log_steps = log_step_inputs(g, model);
-        let inner = error(g, &predict_past, contract, past_batch, &parameters);
-        let steps: Vec<Option<Value>> = log_steps.iter().map(|&log| Some(g.exp(log))).collect();
-        let step = inner_step(g, inner, &parameters, &steps);
-        let before = error(g, &predict_future, contract, future_batch, &parameters);
-        let after = error(g, &predict_future, contract, future_batch, &step.parameters);
-        graph.finish(&[("before", before), ("after", after)])
-    };
-
+/// Inputs: `past.state`, `past.action`, `past.next_state` (B, M, …) and `future.*` (B, K, …), the rows of a task following
+/// each other in time, then the parameters, then `log_step.NAME` (a scalar: the logarithm of the inner step size) of each.
+/// Outputs: `loss_before` and `loss_after`, the errors of theta and theta' on the future, means over the tasks and over
+/// open-loop predictions of 1 to `steps` ticks, then the gradient of `loss_after` with respect to every parameter and every
+/// `log_step`, in the order of the inputs.
+pub fn meta_gradient(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Function, Error> {
+    let task = meta_task(model, contract, batch)?;
     let mut graph = Graph::new();
     let g = &mut graph;
     let mut arguments = Vec::new();
-    for (name, shape) in &task.inputs()[..8] {
-        let mut batched = vec![tasks];
-        batched.extend_from_slice(shape);
-        arguments.push(onnx_grad::Argument::Batched(g.input(name, &batched)));
+    for (name, shape) in &task.inputs()[..6] {
+        let shape: Vec<usize> = std::iter::once(batch.tasks).chain(shape.iter().copied()).collect();
+        arguments.push(Argument::Batched(g.input(name, &shape)));
     }
     let mut differentiated = parameter_inputs(g, model);
     differentiated.extend(log_step_inputs(g, model));
-    arguments.extend(differentiated.iter().map(|&value| onnx_grad::Argument::Shared(value)));
+    arguments.extend(differentiated.iter().map(|&value| Argument::Shared(value)));
     let losses = g.vmap(&task, &arguments);
     let before = g.reduce_mean(losses[0], &[0], false);
     let after = g.reduce_mean(losses[1], &[0], false);
@@ -265,6 +271,39 @@ pub fn meta_gradient(
     let mut outputs = vec![("loss_before", before), ("loss_after", after)];
     outputs.extend(names.iter().map(String::as_str).zip(gradients));
     Ok(graph.finish(&outputs))
+}
+
+/// One task of [`meta_gradient`]: its losses before and after the inner step.
+fn meta_task(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Function, Error> {
+    let past = contract.adapt.window;
+    let starts = batch.future - batch.steps + 1;
+    let (predict_past, predict_future) = (predict(model, past)?, predict(model, starts)?);
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let past = Batch::input(g, contract, past, "past.");
+    let future = Batch::input(g, contract, batch.future, "future.");
+    let parameters = parameter_inputs(g, model);
+    let log_steps = log_step_inputs(g, model);
+
+    let errors = past.errors(g, &predict_past, contract, &parameters);
+    let inner = g.reduce_mean(errors, &[0], false);
+    let steps: Vec<Option<Value>> = log_steps.iter().map(|&log| Some(g.exp(log))).collect();
+    let step = inner_step(g, inner, &parameters, &steps);
+    let losses = [&parameters, &step.parameters].map(|parameters| {
+        let mut state = g.slice(future.state, 0, 0, starts);
+        let mut total = g.scalar(0.0);
+        for ahead in 0..batch.steps {
+            let action = g.slice(future.action, 0, ahead, starts);
+            let next_state = g.slice(future.next_state, 0, ahead, starts);
+            state = apply(g, &predict_future, state, action, parameters);
+            let errors = row_errors(g, contract, state, next_state);
+            let mean = g.reduce_mean(errors, &[0], false);
+            total = g.add(total, mean);
+        }
+        let count = g.scalar(batch.steps as f64);
+        g.div(total, count)
+    });
+    Ok(graph.finish(&[("before", losses[0]), ("after", losses[1])]))
 }
 
 fn log_step_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {

@@ -6,7 +6,7 @@ use ort::environment::Environment;
 use ort::session::{Session, builder::GraphOptimizationLevel};
 
 use super::ModelError;
-use crate::native::{self, Native};
+use crate::native;
 
 static ENVIRONMENT: OnceLock<Result<Runtime, String>> = OnceLock::new();
 
@@ -24,8 +24,10 @@ impl Runtime {
     /// [`ModelError::Library`] when no library is found or it cannot be used.
     pub fn load() -> Result<Self, ModelError> {
         let load = || -> Result<Self, String> {
-            let library = native::find(Native::OnnxRuntime).map_err(|error| error.to_string())?;
-            let builder = ort::init_from(&library).map_err(|error| error.to_string())?;
+            let library = native::find("ORT_DYLIB_PATH", "onnxruntime");
+            let builder = ort::init_from(&library).map_err(|error| {
+                format!("{error}; run `cargo xtask setup` to fetch it, or set ORT_DYLIB_PATH to a libonnxruntime >= 1.20")
+            })?;
             let environment = builder.with_telemetry(false).build().map_err(|error| error.to_string())?;
             environment.set_log_level(ort::logging::LogLevel::Error);
             Ok(Self { environment, library })

@@ -13,7 +13,7 @@ pub enum PathShape {
     Circle,
     /// Legs that turn by 60 degrees left and right about x; the size is a leg's length.
     ZigZag,
-    /// A lemniscate of Gerono, crossed along its diagonal at the start; the size is its length.
+    /// Two circles that touch, the left one first; the size is the length over both.
     #[serde(rename = "figure-8")]
     Figure8,
 }
@@ -35,34 +35,33 @@ pub struct PathPoint {
     pub heading: f64,
 }
 
-const STRAIGHTS: usize = 400;
-const CORNERS: usize = 40;
+const CIRCLE_SIDES: usize = 360;
+const ZIG_ZAG_LEGS: usize = 40;
+
+/// From the origin, first along x, anticlockwise.
+fn circle(radius_m: f64) -> impl Iterator<Item = Point2<f64>> {
+    let turn = |i: usize| std::f64::consts::TAU * i as f64 / CIRCLE_SIDES as f64;
+    (0..=CIRCLE_SIDES).map(move |i| Point2::new(radius_m * turn(i).sin(), radius_m * (1.0 - turn(i).cos())))
+}
 
 impl Path {
     /// The path of a shape and size (m), moved and turned so that it starts at the origin along x.
     pub fn new(shape: PathShape, size_m: f64) -> Self {
-        let turn = |i: usize| std::f64::consts::TAU * i as f64 / STRAIGHTS as f64;
         let (points, closed): (Vec<_>, _) = match shape {
             PathShape::Straight => (vec![Point2::origin(), Point2::new(size_m, 0.0)], false),
-            PathShape::Circle => {
-                let at = |i| Point2::new(size_m * turn(i).sin(), size_m * (1.0 - turn(i).cos()));
-                ((0..=STRAIGHTS).map(at).collect(), true)
-            }
+            PathShape::Circle => (circle(size_m).collect(), true),
             PathShape::ZigZag => {
                 let step = |i: usize| Vector2::new(30f64.to_radians().cos(), if i % 2 == 0 { 0.5 } else { -0.5 }) * size_m;
                 let mut at = Point2::origin();
-                let corners = (0..CORNERS).map(|i| {
+                let corners = (0..ZIG_ZAG_LEGS).map(|i| {
                     at += step(i);
                     at
                 });
                 (std::iter::once(Point2::origin()).chain(corners).collect(), false)
             }
             PathShape::Figure8 => {
-                let at = |i| {
-                    let (sin, cos) = f64::sin_cos(turn(i));
-                    Point2::new(0.5 * size_m * sin, 0.5 * size_m * sin * cos)
-                };
-                ((0..=STRAIGHTS).map(at).collect(), true)
+                let right = circle(0.25 * size_m).map(|p| Point2::new(p.x, -p.y));
+                (circle(0.25 * size_m).chain(right.skip(1)).collect(), true)
             }
         };
         Self::through(points, closed).starting_along_x()
