@@ -63,7 +63,6 @@ pub enum ToRobot {
 
 /// What the robot says to the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Schema)]
-#[expect(clippy::large_enum_variant, reason = "there is no heap to box it on")]
 pub enum ToHost {
     /// Who the robot is. The answer to every hello, also to one of another version.
     Hello {
