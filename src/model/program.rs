@@ -63,6 +63,17 @@ impl Program {
         self.inputs[index].extract_tensor_mut().1
     }
 
+    /// The memory of several different inputs.
+    ///
+    /// # Panics
+    /// If the graph has no such inputs, or one is named twice.
+    pub fn inputs_mut<const N: usize>(&mut self, indices: [usize; N]) -> [&mut [f32]; N] {
+        match self.inputs.get_disjoint_mut(indices) {
+            Ok(tensors) => tensors.map(|tensor| tensor.extract_tensor_mut().1),
+            Err(error) => panic!("inputs {indices:?} of the {} graph: {error}", self.name),
+        }
+    }
+
     /// The memory of output `index`, row-major, as the last run left it.
     ///
     /// # Panics
