@@ -18,6 +18,7 @@ pub mod run;
 /// The messages, generated from `surefoot.proto`.
 #[allow(clippy::all, reason = "generated")]
 pub mod schema;
+mod sink;
 pub mod writer;
 
 pub use reader::{Ending, Log, LogReader, Record};

@@ -6,33 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use mcap::records::{MessageHeader, Metadata};
-use mcap::write::NoSeek;
-use mcap::{Attachment, Compression, WriteOptions};
 use prost::Message;
 
-use super::run::{self, Run};
-use super::schema::{Event, EventKind, Plan, Severity, Tick};
-use super::{DESCRIPTORS, LogError, PROFILE, Topic, io_error};
+use super::run::Run;
+use super::schema::{Event, Plan, Tick};
+use super::sink::{Entry, Shared, Sink};
+use super::{LogError, Topic, io_error};
 
 /// Records that can wait for the disk: ten seconds at 100 Hz.
 const QUEUE: usize = 1024;
 /// First size of a record's buffer, bytes; it grows once if the robot needs more.
 const BUFFER: usize = 2048;
-/// A chunk is closed when it reaches this size, bytes.
-const CHUNK: u64 = 64 * 1024;
-/// What a kill may lose, as time and as number of records.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-const FLUSH_RECORDS: u32 = 128;
-
 /// What to do with a record when the disk is behind by the whole queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
@@ -98,39 +88,6 @@ pub struct LogWriter {
     robot_time_us: u64,
 }
 
-/// What both threads know.
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    dropped: AtomicU64,
-    failure: OnceLock<LogError>,
-}
-
-impl Shared {
-    fn drop_one(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn fail(&self, cause: mcap::McapError) {
-        // Only the first failure tells why.
-        let _ = self.failure.set(LogError::Write {
-            path: self.path.clone(),
-            cause: io_error(cause),
-        });
-    }
-}
-
-/// One encoded record on its way to the disk.
-struct Entry {
-    topic: Topic,
-    tick: u64,
-    robot_time_us: u64,
-    log_time_ns: u64,
-    /// Records dropped before this one, since the start.
-    dropped: u64,
-    bytes: Vec<u8>,
-}
-
 impl LogWriter {
     /// Creates the log and writes the run's header.
     ///
@@ -146,11 +103,7 @@ impl LogWriter {
     }
 
     fn start(file: File, path: &Path, run: &Run, when_full: WhenFull) -> Result<Self, io::Error> {
-        let shared = Arc::new(Shared {
-            path: path.to_owned(),
-            dropped: AtomicU64::new(0),
-            failure: OnceLock::new(),
-        });
+        let shared = Arc::new(Shared::new(path));
         let (entries, incoming) = sync_channel(QUEUE);
         let (recycled, free) = sync_channel(QUEUE);
         for _ in 0..QUEUE {
@@ -191,12 +144,12 @@ impl LogWriter {
 
     /// Records dropped so far.
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.shared.dropped()
     }
 
     /// The failure that ended the log while the run goes on, if there was one.
     pub fn failure(&self) -> Option<&LogError> {
-        self.shared.failure.get()
+        self.shared.failure()
     }
 
     /// Writes everything that waits, closes the log and says what it holds.
@@ -205,7 +158,7 @@ impl LogWriter {
     /// [`LogError::Write`] with the first write that failed.
     pub fn finish(mut self) -> Result<LogSummary, LogError> {
         let summary = self.close();
-        match Arc::get_mut(&mut self.shared).and_then(|shared| shared.failure.take()) {
+        match Arc::get_mut(&mut self.shared).and_then(|shared| shared.take_failure()) {
             Some(failure) => Err(failure),
             None => Ok(summary),
         }
@@ -252,180 +205,13 @@ impl Drop for LogWriter {
     }
 }
 
-/// The log's thread: the file and what is in it.
-struct Sink {
-    mcap: mcap::Writer<NoSeek<BufWriter<File>>>,
-    disk: File,
-    shared: Arc<Shared>,
-    written: LogSummary,
-    unflushed: u32,
-    flushed_ns: u64,
-}
-
-impl Sink {
-    fn create(file: File, run: &Run, shared: Arc<Shared>) -> Result<Self, mcap::McapError> {
-        let disk = file.try_clone()?;
-        let mut mcap = WriteOptions::new()
-            .profile(PROFILE)
-            .library(concat!("surefoot ", env!("CARGO_PKG_VERSION")))
-            .compression(Some(Compression::Lz4))
-            .chunk_size(Some(CHUNK))
-            // A chunk reaches the file whole or not at all.
-            .disable_seeking(true)
-            .create(NoSeek::new(BufWriter::with_capacity(
-                2 * CHUNK as usize,
-                file,
-            )))?;
-        mcap.write_metadata(&Metadata {
-            name: "run".into(),
-            metadata: run::seal(run.to_metadata()),
-        })?;
-        for (name, media_type, data) in [
-            ("robot.toml", "application/toml", run.robot_toml.as_bytes()),
-            ("model.onnx", "application/onnx", run.model.as_slice()),
-        ] {
-            mcap.attach(&Attachment {
-                log_time: run.started_unix_ns,
-                create_time: run.started_unix_ns,
-                name: name.into(),
-                media_type: media_type.into(),
-                data: data.into(),
-            })?;
-        }
-        for (topic, id) in Topic::ALL.into_iter().zip(1..) {
-            let schema = mcap.add_schema(topic.message(), "protobuf", DESCRIPTORS)?;
-            mcap.add_channel_with_id(id, schema, topic.name(), "protobuf", &BTreeMap::new())?;
-        }
-        let mut sink = Self {
-            mcap,
-            disk,
-            shared,
-            written: LogSummary::default(),
-            unflushed: 0,
-            flushed_ns: 0,
-        };
-        sink.flush()?;
-        Ok(sink)
-    }
-
-    /// Writes until the loop lets go of the log. After a failure it only gives buffers back, so that nobody waits for it.
-    fn run(mut self, incoming: &Receiver<Entry>, recycled: &SyncSender<Vec<u8>>) -> LogSummary {
-        let shared = self.shared.clone();
-        loop {
-            let healthy = shared.failure.get().is_none();
-            let result = match incoming.recv_timeout(FLUSH_INTERVAL) {
-                Ok(entry) => {
-                    let result = if healthy {
-                        self.record(&entry)
-                    } else {
-                        shared.drop_one();
-                        Ok(())
-                    };
-                    // The loop may be gone already; then nobody needs the buffer.
-                    let _ = recycled.try_send(entry.bytes);
-                    result
-                }
-                Err(RecvTimeoutError::Timeout) if healthy && self.unflushed > 0 => self.flush(),
-                Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            result.unwrap_or_else(|cause| shared.fail(cause));
-        }
-        let written = self.written;
-        if shared.failure.get().is_none() {
-            return self.finish().unwrap_or_else(|cause| {
-                shared.fail(cause);
-                written
-            });
-        }
-        written
-    }
-
-    fn record(&mut self, entry: &Entry) -> Result<(), mcap::McapError> {
-        self.report_drops(entry)?;
-        self.write(entry.topic, entry.log_time_ns, &entry.bytes)?;
-        self.unflushed += 1;
-        let due = entry.log_time_ns.abs_diff(self.flushed_ns) >= FLUSH_INTERVAL.as_nanos() as u64;
-        if due || self.unflushed >= FLUSH_RECORDS {
-            self.flush()?;
-            self.flushed_ns = entry.log_time_ns;
-        }
-        Ok(())
-    }
-
-    /// Says in the log itself, before the first record after a gap, how many are missing.
-    fn report_drops(&mut self, next: &Entry) -> Result<(), mcap::McapError> {
-        let new = next.dropped - self.written.dropped;
-        if new == 0 {
-            return Ok(());
-        }
-        self.written.dropped = next.dropped;
-        let event = Event {
-            tick: next.tick,
-            robot_time_us: next.robot_time_us,
-            severity: Severity::Warning.into(),
-            kind: EventKind::Log.into(),
-            text: format!("{new} records dropped: the disk was too slow"),
-        };
-        self.write(Topic::Event, next.log_time_ns, &event.encode_to_vec())
-    }
-
-    fn write(
-        &mut self,
-        topic: Topic,
-        log_time_ns: u64,
-        bytes: &[u8],
-    ) -> Result<(), mcap::McapError> {
-        let count = match topic {
-            Topic::Tick => &mut self.written.ticks,
-            Topic::Plan => &mut self.written.plans,
-            Topic::Event => &mut self.written.events,
-        };
-        let header = MessageHeader {
-            channel_id: topic as u16 + 1,
-            // Without gaps, whatever was dropped: the reader takes a gap for damage.
-            sequence: *count as u32,
-            log_time: log_time_ns,
-            publish_time: log_time_ns,
-        };
-        *count += 1;
-        self.mcap.write_to_known_channel(&header, bytes)
-    }
-
-    fn flush(&mut self) -> Result<(), mcap::McapError> {
-        self.mcap.flush()?;
-        self.unflushed = 0;
-        Ok(sync(&self.disk)?)
-    }
-
-    /// Closes the file: the counts, the index, and all of it on the disk.
-    fn finish(mut self) -> Result<LogSummary, mcap::McapError> {
-        self.written.dropped = self.shared.dropped.load(Ordering::Relaxed);
-        self.mcap.write_metadata(&Metadata {
-            name: "end".into(),
-            metadata: run::seal(self.written.to_metadata()),
-        })?;
-        self.mcap.finish()?;
-        self.mcap.into_inner().into_inner().flush()?;
-        sync(&self.disk)?;
-        Ok(self.written)
-    }
-}
-
-fn sync(file: &File) -> io::Result<()> {
-    match file.sync_data() {
-        // A pipe has no disk behind it.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
     use super::*;
+    use crate::log::schema::EventKind;
     use crate::log::{Ending, Log};
 
     fn tick(number: u64) -> Tick {
