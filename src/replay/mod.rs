@@ -1,1 +1,5 @@
-//! Proof that a log repeats byte for byte.
+//! Proof that a log can be computed again from its inputs, bit for bit.
+
+pub mod compare;
+
+pub use compare::{Comparison, Difference};
