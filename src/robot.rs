@@ -99,6 +99,14 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Rule; 3] = [Rule::None, Rule::OneStep, Rule::Continued];
+
+    /// The rule of a name, as [`Rule::name`] gives it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The rule's name in robot.toml, reports and JSON.
     pub fn name(self) -> &'static str {
         match self {
