@@ -38,16 +38,16 @@ impl Program {
             let allocator = Allocator::default();
             let mut binding = session.create_binding()?;
             let mut inputs = Vec::new();
-            for (name, shape) in function.inputs() {
-                let mut tensor = Tensor::<f32>::new(&allocator, shape)?;
+            for port in function.inputs() {
+                let mut tensor = Tensor::<f32>::new(&allocator, port.shape.as_slice())?;
                 tensor.extract_tensor_mut().1.fill(0.0);
-                binding.bind_input(name, &tensor)?;
+                binding.bind_input(&port.name, &tensor)?;
                 inputs.push(tensor);
             }
             let mut outputs = Vec::new();
-            for (name, shape) in function.outputs() {
-                let mut tensor = Tensor::<f32>::new(&allocator, shape)?;
-                binding.bind_output(name, &mut tensor)?;
+            for port in function.outputs() {
+                let mut tensor = Tensor::<f32>::new(&allocator, port.shape.as_slice())?;
+                binding.bind_output(&port.name, &mut tensor)?;
                 outputs.push(tensor);
             }
             Ok(Self { name, session, binding, inputs, outputs, clock, inference_ns: 0 })

@@ -83,6 +83,8 @@ pub enum Progress<'a> {
     Update {
         /// Updates done.
         update: usize,
+        /// Most updates.
+        of: usize,
         /// Losses of its batch.
         losses: Losses,
     },
@@ -161,7 +163,7 @@ pub fn train(
         &recipe.meta,
         recipe.seed,
         &mut checkpoint,
-        &mut |update, losses| progress(Progress::Update { update, losses }),
+        &mut |update, losses| progress(Progress::Update { update, of: recipe.meta.updates, losses }),
         &mut |checkpoint| {
             progress(Progress::Validation(checkpoint));
             checkpoint.write(&checkpoint_path)
@@ -222,14 +224,13 @@ fn finished(runtime: &Runtime, model: &mut DynamicsModel, learned: &Learned) -> 
     model.contract.adapt.steps = steps.collect();
     let values: BTreeMap<&str, Vec<f32>> =
         names.iter().map(String::as_str).zip(learned.parameters.iter().cloned()).collect();
-    let read = |bytes: &[u8]| {
-        onnx_grad::Model::read(bytes).map_err(|source| ModelError::Derive { graph: "trained", source })
-    };
-    model.onnx = read(&model.onnx.write(&values, &BTreeMap::new()))?;
+    let derived = |source| ModelError::Derive { graph: "trained", source };
+    let trained = model.onnx.write(&values, &BTreeMap::new()).map_err(derived)?;
+    model.onnx = onnx_grad::Model::read(&trained).map_err(derived)?;
     let check = &model.contract.self_check;
     let next_state = model.predict_once(runtime, &check.state, &check.action)?;
     model.contract.self_check.next_state = next_state;
-    Ok(model.onnx.write(&values, &model.contract.to_metadata()))
+    model.onnx.write(&values, &model.contract.to_metadata()).map_err(derived)
 }
 
 /// What a checkpoint belongs to: the recipe, the untrained model (which holds the data's statistics) and the data's size.
