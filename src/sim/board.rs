@@ -17,7 +17,7 @@ pub(super) const LOOP_US: u64 = 1_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct Board {
     robot: String,
-    rate_hz: f64,
+    pub rate_hz: f64,
     max_lifetime_ms: u16,
     damping_ms: u16,
     sitting_ms: u16,

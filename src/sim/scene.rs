@@ -123,6 +123,19 @@ impl Scene {
         Ok(scene)
     }
 
+    /// The same robot with a firmware that ticks so many times a second; as the file has it, if no rate is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rate`].
+    pub fn at_rate(mut self, rate_hz: Option<f64>) -> Result<Self, Error> {
+        if let Some(rate_hz) = rate_hz {
+            self.description.board.rate_hz = rate_hz;
+            self.firmware()?;
+        }
+        Ok(self)
+    }
+
     /// The observations, in telemetry's order.
     pub fn observations(&self) -> &[Observation] {
         &self.description.observations
