@@ -92,7 +92,7 @@ pub struct Adaptation {
     /// Error of the parameters that the previous tick planned with on the same transition, made before it happened.
     #[prost(float, optional, tag = "10")]
     pub error_used: ::core::option::Option<f32>,
-    /// SHA-256 over the parameters planned with in this tick, in the order of the contract.
+    /// XXH3-128 over the parameters planned with in this tick, little-endian, in the order of the model file.
     #[prost(bytes = "vec", tag = "11")]
     pub parameter_hash: ::prost::alloc::vec::Vec<u8>,
 }
@@ -118,13 +118,13 @@ pub struct Timing {
     /// Observation to state, and the window.
     #[prost(uint32, tag = "1")]
     pub encode_ns: u32,
-    /// The gradient step.
+    /// The gradient step and the gate.
     #[prost(uint32, tag = "2")]
     pub adapt_ns: u32,
-    /// Scoring theta* against the adapted parameters.
+    /// Inside ONNX Runtime: a part of adapt and plan.
     #[prost(uint32, tag = "3")]
-    pub gate_ns: u32,
-    /// Rollouts and selection.
+    pub inference_ns: u32,
+    /// Candidates, rollouts and selection.
     #[prost(uint32, tag = "4")]
     pub plan_ns: u32,
     /// Limits and fallback.
