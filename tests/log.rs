@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use surefoot::log::schema::{Adaptation, Decision, Event, EventKind, Plan, Severity, Tick};
 use surefoot::log::{Ending, Log, LogError, LogWriter, Run, WhenFull};
 
@@ -92,14 +94,14 @@ fn log_in(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 /// Messages as bytes: NaN compares unequal to itself.
-fn bytes<M: prost::Message>(messages: &[M]) -> Vec<Vec<u8>> {
+fn bytes_of<M: prost::Message>(messages: &[M]) -> Vec<Vec<u8>> {
     messages.iter().map(prost::Message::encode_to_vec).collect()
 }
 
 /// Whether `part` is `whole` with none or some of its messages left out.
 fn is_part<M: prost::Message>(part: &[M], whole: &[Vec<u8>]) -> bool {
     let mut whole = whole.iter();
-    bytes(part)
+    bytes_of(part)
         .iter()
         .all(|message| whole.any(|other| other == message))
 }
@@ -112,8 +114,8 @@ fn what_was_written_is_read_bit_for_bit() {
     assert!(matches!(log.ending, Ending::Closed(summary) if summary.ticks == 12));
     assert!(log.damage.is_empty());
     assert_eq!(
-        bytes(&log.ticks),
-        bytes(&(0..12).map(tick).collect::<Vec<_>>())
+        bytes_of(&log.ticks),
+        bytes_of(&(0..12).map(tick).collect::<Vec<_>>())
     );
     assert_eq!(log.ticks[3].state[1].to_bits(), (-0.0f32).to_bits());
     assert_eq!(
@@ -129,7 +131,7 @@ fn a_log_cut_at_any_byte_gives_every_flushed_record() {
     let folder = tempfile::tempdir().unwrap();
     let path = log_in(&folder);
     let whole = Log::read(&path).unwrap();
-    let ticks = bytes(&whole.ticks);
+    let ticks = bytes_of(&whole.ticks);
     let length = fs::metadata(&path).unwrap().len();
     let file = File::options().write(true).open(&path).unwrap();
     let mut most = ticks.len();
@@ -138,7 +140,11 @@ fn a_log_cut_at_any_byte_gives_every_flushed_record() {
         match Log::read(&path) {
             Ok(log) => {
                 assert!(log.damage.is_empty(), "cut at {cut}: {:?}", log.damage);
-                assert_eq!(bytes(&log.ticks), ticks[..log.ticks.len()], "cut at {cut}");
+                assert_eq!(
+                    bytes_of(&log.ticks),
+                    ticks[..log.ticks.len()],
+                    "cut at {cut}"
+                );
                 // A second at 2 Hz, and the tick that ends it.
                 assert!(
                     log.ticks.len() <= most && most - log.ticks.len() <= 3,
@@ -161,9 +167,9 @@ fn a_flipped_bit_is_noticed_or_harmless() {
     let path = log_in(&folder);
     let whole = Log::read(&path).unwrap();
     let (ticks, plans, events) = (
-        bytes(&whole.ticks),
-        bytes(&whole.plans),
-        bytes(&whole.events),
+        bytes_of(&whole.ticks),
+        bytes_of(&whole.plans),
+        bytes_of(&whole.events),
     );
     let content = fs::read(&path).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
@@ -176,7 +182,11 @@ fn a_flipped_bit_is_noticed_or_harmless() {
             assert_eq!(log.run, whole.run, "{place}");
             if log.damage.is_empty() && log.ending == whole.ending {
                 assert_eq!(
-                    (bytes(&log.ticks), bytes(&log.plans), bytes(&log.events)),
+                    (
+                        bytes_of(&log.ticks),
+                        bytes_of(&log.plans),
+                        bytes_of(&log.events)
+                    ),
                     (ticks.clone(), plans.clone(), events.clone())
                 );
             } else {
@@ -189,6 +199,38 @@ fn a_flipped_bit_is_noticed_or_harmless() {
             }
         }
         file.write_all_at(&[*byte], at as u64).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+    /// Nor out of files with more wrong in them: overwritten, cut, with a part of themselves moved.
+    #[test]
+    fn a_mangled_log_gives_no_wrong_record(
+        place in 0.0..1.0f64,
+        bytes in prop::collection::vec(any::<u8>(), 1..40),
+        source in 0.0..1.0f64,
+        length in 1..4000usize,
+        cut in 0.5..1.5f64,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = log_in(&folder);
+        let whole = Log::read(&path).unwrap();
+        let mut content = fs::read(&path).unwrap();
+        let at = |share: f64| (share * content.len() as f64) as usize;
+        let (place, source, cut) = (at(place), at(source), at(cut).min(content.len()));
+        let moved = content[source..(source + length).min(content.len())].to_vec();
+        content.splice(place..place, moved);
+        let end = (place + bytes.len()).min(content.len());
+        content[place..end].copy_from_slice(&bytes[..end - place]);
+        content.truncate(cut);
+        fs::write(&path, content).unwrap();
+        if let Ok(log) = Log::read(&path) {
+            prop_assert_eq!(log.run, whole.run);
+            for tick in bytes_of(&log.ticks) {
+                prop_assert!(bytes_of(&whole.ticks).contains(&tick));
+            }
+        }
     }
 }
 

@@ -256,13 +256,18 @@ impl Messages {
                     reader.notify_read(bytes.len());
                     input = rest;
                 }
-                LinearReadEvent::Record { data, opcode } => {
+                LinearReadEvent::Record {
+                    data,
+                    opcode: kind @ (op::SCHEMA | op::CHANNEL | op::MESSAGE),
+                } => {
                     self.take(
-                        mcap::parse_record(opcode, data).map_err(damaged)?,
+                        mcap::parse_record(kind, data).map_err(damaged)?,
                         frames,
                         &mut records,
                     )?;
                 }
+                // The format allows nothing else in a chunk, and its parser does not withstand everything else.
+                LinearReadEvent::Record { .. } => return Err(frames.damaged(Damage::Record)),
             }
         }
         Ok(records)
