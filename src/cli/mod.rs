@@ -3,7 +3,7 @@
 //! Exit codes: 0 all went well, 1 something failed (one line on standard error says what), 2 the command line is wrong,
 //! 3 a log is not equal to its replay.
 
-
+mod demo;
 mod inspect;
 mod replay;
 mod run;
@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-
+    Demo(demo::Demo),
     Run(run::Run),
     Sim(sim::Sim),
     Replay(replay::Replay),
@@ -41,6 +41,7 @@ enum Verb {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Demo(verb) => verb.run(),
 
         Verb::Run(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
