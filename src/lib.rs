@@ -5,6 +5,7 @@ pub mod guard;
 pub mod link;
 pub mod log;
 pub mod model;
+pub mod native;
 pub mod plan;
 pub mod replay;
 pub mod report;

@@ -1,1 +1,3 @@
-//! MCAP logs: writer, reader, recovery.
+//! What a run leaves behind: an MCAP file with one protobuf message a tick.
+
+pub mod schema;
