@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use surefoot_firmware::limits::Limiter;
+use surefoot_wire::Limit;
 
 use crate::plan::PathShape;
 
@@ -35,6 +37,9 @@ pub struct Robot {
     pub cost: CostWeights,
     /// What the robot has to follow.
     pub path: PathSettings,
+    /// The limits of the action channels, as the microcontroller has them.
+    #[serde(skip)]
+    pub limiters: Vec<Limiter>,
 }
 
 /// `[link]`: the serial line.
@@ -94,6 +99,14 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Rule; 3] = [Rule::None, Rule::OneStep, Rule::Continued];
+
+    /// The rule of a name, as [`Rule::name`] gives it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The rule's name in robot.toml, reports and JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -235,12 +248,22 @@ impl Robot {
     /// # Errors
     /// [`RobotError`], as [`Robot::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, RobotError> {
-        let robot: Self = toml::from_str(text)
+        let mut robot: Self = toml::from_str(text)
             .map_err(|source| RobotError::Syntax { path: path.into(), source: Box::new(source) })?;
-        match robot.first_fault() {
-            None => Ok(robot),
-            Some((key, value, expected)) => Err(RobotError::Value { path: path.into(), key, value, expected }),
+        if let Some((key, value, expected)) = robot.first_fault() {
+            return Err(RobotError::Value { path: path.into(), key, value, expected });
         }
+        for action in &robot.action {
+            let limit = Limit { min: action.min, max: action.max, rate: action.rate_limit_per_s };
+            let limiter = Limiter::new(limit).map_err(|fault| RobotError::Value {
+                path: path.into(),
+                key: format!("action '{}'", action.name),
+                value: format!("{limit:?}"),
+                expected: fault.to_string(),
+            })?;
+            robot.limiters.push(limiter);
+        }
+        Ok(robot)
     }
 
     /// The tick's period, s.
@@ -281,12 +304,8 @@ impl Robot {
         }
         for action in &self.action {
             let key = |field: &str| format!("action '{}'.{field}", action.name);
-            let (min, max) = (f64::from(action.min), f64::from(action.max));
-            checks.number(&key("min"), min, f64::is_finite, "finite");
-            checks.number(&key("max"), max, |v| v.is_finite() && v > min, "finite and above min");
-            checks.number(&key("safe"), f64::from(action.safe), f64::is_finite, "finite");
-            let rate = f64::from(action.rate_limit_per_s);
-            checks.number(&key("rate_limit_per_s"), rate, |v| v.is_finite() && v > 0.0, "finite and above 0");
+            let within = |v: f64| v >= f64::from(action.min) && v <= f64::from(action.max);
+            checks.number(&key("safe"), f64::from(action.safe), within, "within min and max");
         }
         checks.number("adapt.step_norm_limit", f64::from(self.adapt.step_norm_limit), |v| v > 0.0, "above 0");
         checks.count("adapt.gate_holdout", self.adapt.gate_holdout, 1, 1024);

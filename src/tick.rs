@@ -129,14 +129,14 @@ impl Tick {
         // A failing rollout leaves the shifted plan, which is as good as a tick without time for one.
         let degradation = if failed_plan.is_some() { degradation.max(Degradation::ReusedPlan) } else { degradation };
         record.set_degradation(degradation);
-        let command = if degradation == Degradation::Safe {
+        let (command, guard) = if degradation == Degradation::Safe {
             self.guard.safe()
         } else {
             self.guard.check(&plan.actions[..self.future * self.previous_action.len()], &self.previous_action)
         };
         self.previous_action.copy_from_slice(command.first());
         record.action = command.first().to_vec();
-        record.guard = Some(command.interventions());
+        record.guard = Some(guard);
         let ended = (self.clock)();
 
         let span = |from: u64, to: u64| u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX);

@@ -153,6 +153,11 @@ fn a_simulation_that_leaves_the_finite_numbers_stays_failed() {
 fn what_is_wrong_in_a_description_is_named() {
     let observe =
         |source: &str| format!("[[observation]]\nname = \"o\"\nunit = \"\"\nsource = \"{source}\"");
+    let action = |max: &str| {
+        format!(
+            "[[action]]\nname = \"a\"\nunit = \"\"\nactuator = \"motor\"\nmin = 0.0\n{max}\nrate_limit_per_s = 1.0\nsafe = 0.0"
+        )
+    };
     let edit = |set: &str| {
         format!(
             "[change.c]\nedits = [{{ element = \"geom\", name = \"shell\", set = {{ {set} }} }}]"
@@ -176,15 +181,21 @@ fn what_is_wrong_in_a_description_is_named() {
         ),
         (
             observe("x").replace("\"o\"", "\"x\""),
-            vec!["sim.toml", "`x`", "twice"],
+            vec!["sim.toml", "two channels are named x"],
         ),
         (
             observe("x") + "\nnoise_std = -1.0",
             vec!["sim.toml", "not negative"],
         ),
+        (action("max = 1.0"), vec!["`a`", "`motor`"]),
         (
-            "[[action]]\nname = \"a\"\nunit = \"\"\nactuator = \"motor\"".into(),
-            vec!["`a`", "`motor`"],
+            action("max = -1.0"),
+            vec!["sim.toml", "action a", "min not above max"],
+        ),
+        (action("max = inf"), vec!["sim.toml", "action a", "finite"]),
+        (
+            observe("x").replace("\"o\"", &format!("\"{}\"", "o".repeat(99))),
+            vec!["sim.toml", "at most"],
         ),
         (edit("siez = \"1\""), vec!["change `c`", "siez"]),
         (

@@ -3,14 +3,18 @@
 //! Each is a [`Function`] whose last inputs are the model's parameters in file order, so that adapted weights are data.
 //! Errors are normalised: `(predicted - next) / scale`, state by state, with the scales of the contract.
 
-use onnx_grad::{Argument, Error, Function, Graph, Model, Value};
+use onnx_grad::{Argument, Dim, Error, Function, Graph, Model, Value};
 
 use super::Contract;
 
 /// Inputs: `state` (N, S), `action` (N, A), parameters. Output: `next_state` (N, S). The model itself for N rows.
 pub fn predict(model: &Model, rows: usize) -> Result<Function, Error> {
-    let dynamic: Vec<&str> = model.inputs().iter().flat_map(|io| &io.dims).filter_map(|dim| dim.name()).collect();
-    let sizes: Vec<(&str, usize)> = dynamic.into_iter().map(|name| (name, rows)).collect();
+    let mut sizes = Vec::new();
+    for dim in model.inputs().iter().flat_map(|input| &input.dims) {
+        if let Dim::Named(name) = dim {
+            sizes.push((name.as_str(), rows));
+        }
+    }
     model.function(&sizes)
 }
 
@@ -21,7 +25,7 @@ fn row_errors(graph: &mut Graph, contract: &Contract, predicted: Value, next_sta
     let difference = graph.sub(predicted, next_state);
     let normalised = graph.mul(difference, inverse_scale);
     let squared = graph.mul(normalised, normalised);
-    graph.reduce_mean(squared, &[1], false)
+    graph.mean(squared, &[1], false)
 }
 
 /// Transitions as graph values: state, action and next state, one row each.
@@ -256,16 +260,16 @@ pub fn meta_gradient(model: &Model, contract: &Contract, batch: MetaBatch) -> Re
     let mut graph = Graph::new();
     let g = &mut graph;
     let mut arguments = Vec::new();
-    for (name, shape) in &task.inputs()[..6] {
-        let shape: Vec<usize> = std::iter::once(batch.tasks).chain(shape.iter().copied()).collect();
-        arguments.push(Argument::Batched(g.input(name, &shape)));
+    for input in &task.inputs()[..6] {
+        let shape: Vec<usize> = std::iter::once(batch.tasks).chain(input.shape.iter().copied()).collect();
+        arguments.push(Argument::Batched(g.input(&input.name, &shape)));
     }
     let mut differentiated = parameter_inputs(g, model);
     differentiated.extend(log_step_inputs(g, model));
     arguments.extend(differentiated.iter().map(|&value| Argument::Shared(value)));
     let losses = g.vmap(&task, &arguments);
-    let before = g.reduce_mean(losses[0], &[0], false);
-    let after = g.reduce_mean(losses[1], &[0], false);
+    let before = g.mean(losses[0], &[0], false);
+    let after = g.mean(losses[1], &[0], false);
     let gradients = g.gradient(after, &differentiated);
     let names: Vec<String> = (0..gradients.len()).map(|i| format!("gradient.{i}")).collect();
     let mut outputs = vec![("loss_before", before), ("loss_after", after)];
@@ -286,7 +290,7 @@ fn meta_task(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Fun
     let log_steps = log_step_inputs(g, model);
 
     let errors = past.errors(g, &predict_past, contract, &parameters);
-    let inner = g.reduce_mean(errors, &[0], false);
+    let inner = g.mean(errors, &[0], false);
     let steps: Vec<Option<Value>> = log_steps.iter().map(|&log| Some(g.exp(log))).collect();
     let step = inner_step(g, inner, &parameters, &steps);
     let losses = [&parameters, &step.parameters].map(|parameters| {
@@ -297,7 +301,7 @@ fn meta_task(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Fun
             let next_state = g.slice(future.next_state, 0, ahead, starts);
             state = apply(g, &predict_future, state, action, parameters);
             let errors = row_errors(g, contract, state, next_state);
-            let mean = g.reduce_mean(errors, &[0], false);
+            let mean = g.mean(errors, &[0], false);
             total = g.add(total, mean);
         }
         let count = g.scalar(batch.steps as f64);

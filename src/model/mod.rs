@@ -222,7 +222,11 @@ impl DynamicsModel {
         let (states, actions) = (self.contract.state.len(), self.contract.action.len());
         let describe = |ios: &[onnx_grad::Io]| {
             let one = |io: &onnx_grad::Io| {
-                let dims: Vec<String> = io.dims.iter().map(ToString::to_string).collect();
+                let dim = |dim: &onnx_grad::Dim| match dim {
+                onnx_grad::Dim::Fixed(size) => size.to_string(),
+                onnx_grad::Dim::Named(name) => name.clone(),
+            };
+            let dims: Vec<String> = io.dims.iter().map(dim).collect();
                 format!("{}({})", io.name, dims.join(", "))
             };
             ios.iter().map(one).collect::<Vec<_>>().join(", ")

@@ -38,16 +38,16 @@ impl Program {
             let allocator = Allocator::default();
             let mut binding = session.create_binding()?;
             let mut inputs = Vec::new();
-            for (name, shape) in function.inputs() {
-                let mut tensor = Tensor::<f32>::new(&allocator, shape)?;
+            for port in function.inputs() {
+                let mut tensor = Tensor::<f32>::new(&allocator, port.shape.as_slice())?;
                 tensor.extract_tensor_mut().1.fill(0.0);
-                binding.bind_input(name, &tensor)?;
+                binding.bind_input(&port.name, &tensor)?;
                 inputs.push(tensor);
             }
             let mut outputs = Vec::new();
-            for (name, shape) in function.outputs() {
-                let mut tensor = Tensor::<f32>::new(&allocator, shape)?;
-                binding.bind_output(name, &mut tensor)?;
+            for port in function.outputs() {
+                let mut tensor = Tensor::<f32>::new(&allocator, port.shape.as_slice())?;
+                binding.bind_output(&port.name, &mut tensor)?;
                 outputs.push(tensor);
             }
             Ok(Self { name, session, binding, inputs, outputs, clock, inference_ns: 0 })
@@ -61,6 +61,17 @@ impl Program {
     /// If the graph has no such input.
     pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
         self.inputs[index].extract_tensor_mut().1
+    }
+
+    /// The memory of several different inputs.
+    ///
+    /// # Panics
+    /// If the graph has no such inputs, or one is named twice.
+    pub fn inputs_mut<const N: usize>(&mut self, indices: [usize; N]) -> [&mut [f32]; N] {
+        match self.inputs.get_disjoint_mut(indices) {
+            Ok(tensors) => tensors.map(|tensor| tensor.extract_tensor_mut().1),
+            Err(error) => panic!("inputs {indices:?} of the {} graph: {error}", self.name),
+        }
     }
 
     /// The memory of output `index`, row-major, as the last run left it.

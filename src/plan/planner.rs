@@ -2,14 +2,16 @@
 
 use super::{Mppi, Noise, Proposal, RandomShooting};
 use crate::model::{Clock, DynamicsModel, ModelError, Pose, Program, Runtime, derive};
-use crate::robot::{ActionChannel, PlannerKind, Robot};
+use crate::robot::{PlannerKind, Robot};
+use surefoot_firmware::limits::Limiter;
 
 /// Plans with a model: K candidates over H ticks.
 pub struct Planner {
     proposal: Box<dyn Proposal>,
     noise: Noise,
     sigma: f32,
-    limits: Vec<ActionLimits>,
+    limiters: Vec<Limiter>,
+    period_us: u64,
     horizon: usize,
     rollout: Program,
     compare: Program,
@@ -48,29 +50,6 @@ pub struct Planned<'a> {
     pub base_cost: f32,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct ActionLimits {
-    min: f32,
-    max: f32,
-    step: f32,
-}
-
-impl ActionLimits {
-    fn new(channel: &ActionChannel, period_s: f64) -> Self {
-        let step = f64::from(channel.rate_limit_per_s) * period_s;
-        Self { min: channel.min, max: channel.max, step: step as f32 }
-    }
-
-    fn range(&self) -> f32 {
-        self.max - self.min
-    }
-
-    /// As the robot would execute `wanted` after `before`.
-    fn execute(&self, wanted: f32, before: f32) -> f32 {
-        wanted.clamp(before - self.step, before + self.step).clamp(self.min, self.max)
-    }
-}
-
 /// Inputs of the rollout graph.
 const STATE: usize = 0;
 const PREVIOUS_ACTION: usize = 1;
@@ -98,15 +77,15 @@ impl Planner {
         clock: Clock,
     ) -> Result<Self, ModelError> {
         let settings = &robot.plan;
-        let limits: Vec<_> = robot.action.iter().map(|a| ActionLimits::new(a, robot.period_s())).collect();
+        let limiters = robot.limiters.clone();
         let program = |name, rows| {
             let function = derive::rollout(&model.onnx, &model.contract, pose, rows, settings.horizon)
                 .map_err(|source| ModelError::Derive { graph: name, source })?;
             let mut program = Program::new(runtime, name, &function, model.onnx.opset(), clock)?;
             let cost = &robot.cost;
             program.input_mut(WEIGHTS).copy_from_slice(&[cost.position, cost.heading, cost.action_rate]);
-            for (range, limits) in program.input_mut(ACTION_RANGE).iter_mut().zip(&limits) {
-                *range = limits.range();
+            for (range, limiter) in program.input_mut(ACTION_RANGE).iter_mut().zip(&limiters) {
+                *range = width(limiter);
             }
             Ok(program)
         };
@@ -124,7 +103,8 @@ impl Planner {
             candidates: vec![0.0; settings.candidates * plan.len()],
             compared: vec![0.0; 2 * plan.len()],
             plan,
-            limits,
+            limiters,
+            period_us: robot.period_us().into(),
             states: model.contract.state.len(),
         })
     }
@@ -179,13 +159,13 @@ impl Planner {
     /// Drops the plan's first action, repeats its last, and brings it within the limits that hold from `previous_action`
     /// on: the plan to go on with when there is no time for a new one.
     pub fn shift(&mut self, previous_action: &[f32]) -> &[f32] {
-        let actions = self.limits.len();
+        let actions = self.limiters.len();
         self.plan.copy_within(actions.., 0);
         let last = self.plan.len() - actions;
         if last >= actions {
             self.plan.copy_within(last - actions..last, last);
         }
-        execute(&self.limits, previous_action, &mut self.plan);
+        execute(&self.limiters, self.period_us, previous_action, &mut self.plan);
         &self.plan
     }
 
@@ -195,38 +175,45 @@ impl Planner {
     }
 
     fn draw_candidates(&mut self, task: &Task) {
-        let actions = self.limits.len();
+        let actions = self.limiters.len();
         self.noise.fill(task.tick, self.horizon, actions, &mut self.candidates);
         for (index, candidate) in self.candidates.chunks_exact_mut(self.plan.len()).enumerate() {
             let sigma = if index == 0 { 0.0 } else { self.sigma };
             for (step, base) in candidate.chunks_exact_mut(actions).zip(self.plan.chunks_exact(actions)) {
-                for ((value, base), limits) in step.iter_mut().zip(base).zip(&self.limits) {
-                    *value = base + sigma * limits.range() * *value;
+                for ((value, base), limiter) in step.iter_mut().zip(base).zip(&self.limiters) {
+                    *value = base + sigma * width(limiter) * *value;
                 }
             }
-            execute(&self.limits, task.previous_action, candidate);
+            execute(&self.limiters, self.period_us, task.previous_action, candidate);
         }
     }
 }
 
+/// Width of the range that an action may have, in its unit.
+fn width(limiter: &Limiter) -> f32 {
+    limiter.limit().max - limiter.limit().min
+}
+
 /// Brings a plan (H, A) within the limits, as the robot would execute it after `previous` (A).
-fn execute(limits: &[ActionLimits], previous: &[f32], plan: &mut [f32]) {
-    let actions = limits.len();
+fn execute(limiters: &[Limiter], period_us: u64, previous: &[f32], plan: &mut [f32]) {
+    let actions = limiters.len();
     for index in 0..plan.len() {
         let before = if index < actions { previous[index] } else { plan[index - actions] };
-        plan[index] = limits[index % actions].execute(plan[index], before);
+        plan[index] = limiters[index % actions].limit_step(before, plan[index], period_us);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use surefoot_wire::Limit;
 
     #[test]
     fn candidates_are_scored_as_the_robot_would_execute_them() {
-        let limits = [ActionLimits { min: -1.0, max: 1.0, step: 0.5 }, ActionLimits { min: 0.0, max: 9.0, step: 9.0 }];
+        let limiter = |min, max, rate| Limiter::new(Limit { min, max, rate }).unwrap();
+        let limiters = [limiter(-1.0, 1.0, 5.0), limiter(0.0, 9.0, 90.0)];
         let mut plan = [0.2, 5.0, 3.0, 20.0, -3.0, -4.0];
-        execute(&limits, &[-1.0, 0.0], &mut plan);
+        execute(&limiters, 100_000, &[-1.0, 0.0], &mut plan);
         assert_eq!(plan, [-0.5, 5.0, 0.0, 9.0, -0.5, 0.0]);
     }
 }

@@ -23,13 +23,39 @@ pub enum Error {
         /// The reason, with line and column.
         reason: Box<toml::de::Error>,
     },
-    /// Two observations or two actions have the same name.
-    #[error("{}: the name `{name}` is used twice", path.display())]
-    Duplicate {
+    /// The rate's period is not a whole number of the microcontroller's loops.
+    #[error("{}: rate_hz is {rate_hz}, but must be 0.5 to 1000 with a period of whole milliseconds", path.display())]
+    Rate {
+        /// The file.
+        path: PathBuf,
+        /// The rate.
+        rate_hz: f64,
+    },
+    /// A name or unit does not fit on the wire.
+    #[error("{}: `{name}`: {reason}", path.display())]
+    Channel {
         /// The file.
         path: PathBuf,
         /// The name.
         name: String,
+        /// The reason, with the greatest length.
+        reason: surefoot_wire::TooLong,
+    },
+    /// More channels or trips than the wire or the firmware holds.
+    #[error("{}: too many {kind} for the robot's firmware", path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// Of what.
+        kind: &'static str,
+    },
+    /// The firmware refuses its configuration.
+    #[error("{}: {reason}", path.display())]
+    Firmware {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: surefoot_firmware::ConfigError,
     },
     /// The scene is not well-formed XML.
     #[error("the scene is not well-formed XML: {0}")]
@@ -91,6 +117,9 @@ pub enum Error {
         "the change `{0}` alters the size of the state or the time step, so a running simulation cannot go on with it"
     )]
     NotCarried(String),
+    /// The system gives no serial port, or one that does not work.
+    #[error("the simulated robot's serial port: {0}")]
+    Port(std::io::Error),
     /// An action is not a finite number.
     #[error("the action `{name}` is {value}, which is not a finite number")]
     Action {

@@ -122,8 +122,12 @@ impl Plant {
         }
     }
 
-    /// What the sensors say now, in the order of the scene's observations.
+    /// What the sensors say now, in the order of the scene's observations: NaN once the simulation has failed.
     pub fn observe(&mut self) -> &[f32] {
+        if self.failure.is_some() {
+            self.observation.fill(f32::NAN);
+            return &self.observation;
+        }
         let mut noise = ChaCha8Rng::from_seed(self.noise_key);
         noise.set_stream(self.simulated_us);
         let pose = self.pose();

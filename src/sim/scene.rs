@@ -1,16 +1,19 @@
 //! A simulated robot as data: `sim.toml` beside an MJCF scene.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
+use surefoot_firmware::Firmware;
 
+use super::board::Board;
 use super::mjcf::{self, Edit};
 use super::{Error, Source};
 
 /// A scene, what its robot measures and does, and the conditions that it can be put in.
 #[derive(Debug, Clone)]
 pub struct Scene {
+    path: PathBuf,
     mjcf: String,
     description: Description,
 }
@@ -19,6 +22,8 @@ pub struct Scene {
 #[serde(deny_unknown_fields)]
 struct Description {
     scene: PathBuf,
+    #[serde(rename = "firmware")]
+    board: Board,
     #[serde(rename = "observation")]
     observations: Vec<Observation>,
     #[serde(rename = "action")]
@@ -42,10 +47,22 @@ pub struct Observation {
     /// The standard deviation of the white noise that the sensor adds, in the observation's unit.
     #[serde(default, deserialize_with = "finite_and_not_negative")]
     pub noise_std: f64,
+    /// The range that it must not leave while the robot is armed.
+    pub trip: Option<Range>,
+}
+
+/// A range of values, in their channel's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The least value.
+    pub min: f32,
+    /// The greatest value.
+    pub max: f32,
 }
 
 /// One number of the robot's commands.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Action {
     /// Its name on the wire.
@@ -54,6 +71,14 @@ pub struct Action {
     pub unit: String,
     /// The scene's actuator, whose input it is.
     pub actuator: String,
+    /// The least value that the firmware lets through.
+    pub min: f32,
+    /// The greatest value that the firmware lets through.
+    pub max: f32,
+    /// The fastest change that the firmware lets through, in the unit a second.
+    pub rate_limit_per_s: f32,
+    /// The value in the safe state.
+    pub safe: f32,
 }
 
 /// A terrain or a change: edits of the scene.
@@ -69,7 +94,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::Description`] with line and column, [`Error::Duplicate`], [`Error::Xml`] or [`Error::NoMatch`].
+    /// [`Error::Read`], [`Error::Description`] with line and column, [`Error::Channel`], [`Error::TooMany`], [`Error::Firmware`], [`Error::Xml`] or [`Error::NoMatch`].
     pub fn load(path: &Path) -> Result<Self, Error> {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|reason| Error::Read {
@@ -82,21 +107,13 @@ impl Scene {
                 path: path.into(),
                 reason: Box::new(reason),
             })?;
-        let observed = repeated(
-            description
-                .observations
-                .iter()
-                .map(|observation| &observation.name),
-        );
-        let acted = repeated(description.actions.iter().map(|action| &action.name));
-        if let Some(name) = observed.or(acted) {
-            return Err(Error::Duplicate {
-                path: path.into(),
-                name: name.clone(),
-            });
-        }
         let mjcf = read(&path.with_file_name(&description.scene))?;
-        let scene = Self { mjcf, description };
+        let scene = Self {
+            path: path.into(),
+            mjcf,
+            description,
+        };
+        scene.firmware()?;
         for terrain in scene.terrains() {
             scene.mjcf_of(Some(terrain), &[])?;
         }
@@ -116,6 +133,22 @@ impl Scene {
         &self.description.actions
     }
 
+    /// The robot's firmware, just started. It has been checked, so this does not fail for a loaded scene.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rate`], [`Error::Channel`], [`Error::TooMany`] or [`Error::Firmware`].
+    pub fn firmware(&self) -> Result<Firmware, Error> {
+        self.description
+            .board
+            .firmware(&self.path, self.observations(), self.actions())
+    }
+
+    /// The tick period of the robot's contract, in microseconds.
+    pub fn period_us(&self) -> u64 {
+        u64::from(self.description.board.period_us())
+    }
+
     /// The names of the terrains.
     pub fn terrains(&self) -> impl Iterator<Item = &str> {
         self.description.terrains.keys().map(String::as_str)
@@ -132,36 +165,26 @@ impl Scene {
     ///
     /// [`Error::Unknown`], which lists the known names, [`Error::Xml`] or [`Error::NoMatch`].
     pub fn mjcf_of(&self, terrain: Option<&str>, changes: &[&str]) -> Result<String, Error> {
-        let on_terrain = terrain.map(|name| ("terrain", &self.description.terrains, name));
+        let description = &self.description;
+        let on_terrain = terrain.map(|name| ("terrain", &description.terrains, name));
         let changed = changes
             .iter()
-            .map(|name| ("change", &self.description.changes, *name));
-        on_terrain.into_iter().chain(changed).try_fold(
-            self.mjcf.clone(),
-            |mjcf, (kind, conditions, name)| {
-                let unknown = || {
-                    let known = conditions
-                        .keys()
-                        .map(String::as_str)
-                        .collect::<Vec<_>>()
-                        .join(", ");
-                    Error::Unknown {
-                        kind,
-                        name: name.into(),
-                        known,
-                    }
-                };
-                let condition = conditions.get(name).ok_or_else(unknown)?;
-                mjcf::edited(&mjcf, &format!("{kind} `{name}`"), &condition.edits)
-            },
-        )
+            .map(|name| ("change", &description.changes, *name));
+        let mut mjcf = self.mjcf.clone();
+        for (kind, conditions, name) in on_terrain.into_iter().chain(changed) {
+            let unknown = || {
+                let known: Vec<&str> = conditions.keys().map(String::as_str).collect();
+                Error::Unknown {
+                    kind,
+                    name: name.into(),
+                    known: known.join(", "),
+                }
+            };
+            let condition = conditions.get(name).ok_or_else(unknown)?;
+            mjcf = mjcf::edited(&mjcf, &format!("{kind} `{name}`"), &condition.edits)?;
+        }
+        Ok(mjcf)
     }
-}
-
-/// The first name that comes a second time.
-fn repeated<'a>(mut names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    let mut seen = BTreeSet::new();
-    names.find(|name| !seen.insert(*name))
 }
 
 fn finite_and_not_negative<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {

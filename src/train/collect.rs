@@ -46,7 +46,7 @@ pub fn collect(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(all)
+        Ok::<_, sim::Error>(all)
     })?;
     episodes.sort_by_key(|(index, _)| *index);
     Ok(episodes.into_iter().filter_map(|(_, run)| run).collect())

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-use crate::log::{LogError, LogReader};
+use crate::log::{LogError, LogReader, Record};
 use crate::robot::Robot;
 use crate::state::Encoder;
 
@@ -66,8 +66,8 @@ pub fn runs_of_log(path: &std::path::Path, robot: &Robot, states: &[String]) -> 
     let mut encoder = Encoder::new(states.iter().filter_map(channel));
     let mut runs = vec![Run::default()];
     let mut last_us = None;
-    for tick in LogReader::open(path)?.ticks() {
-        let tick = tick?;
+    for record in LogReader::open(path)? {
+        let Record::Tick(tick) = record? else { continue };
         let mut state = vec![0.0; encoder.states()];
         let known = tick.observation.len() == robot.observation.len()
             && tick.applied.len() == robot.action.len()

@@ -4,15 +4,21 @@ use heapless::String;
 use postcard_schema::{Schema, key::hash::Fnv1a64Hasher};
 use serde::{Deserialize, Serialize};
 
-/// A robot's or channel's name: UTF-8, at most 40 bytes.
-pub type Name = String<40>;
+/// The longest name of a robot or channel, bytes of UTF-8.
+pub const MAX_NAME: usize = 32;
 
-/// A channel's unit, such as `rad/s`: UTF-8, at most 16 bytes.
-pub type Unit = String<16>;
+/// The longest unit of a channel, bytes of UTF-8.
+pub const MAX_UNIT: usize = 16;
+
+/// A robot's or channel's name.
+pub type Name = String<MAX_NAME>;
+
+/// A channel's unit, such as `rad/s`.
+pub type Unit = String<MAX_UNIT>;
 
 /// A name or unit that does not fit on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a name has at most {} bytes and a unit at most {}: shorten it", Name::new().capacity(), Unit::new().capacity())]
+#[error("a name has at most {MAX_NAME} bytes and a unit at most {MAX_UNIT}: shorten it")]
 pub struct TooLong;
 
 /// Which of a robot's two lists a channel is in.
@@ -115,9 +121,10 @@ mod tests {
 
     #[test]
     fn names_that_do_not_fit_are_refused() {
-        let long = "a_name_of_forty_bytes_is_the_longest_one!";
-        assert_eq!(long.len(), 41);
-        assert_eq!(Channel::new(long, ""), Err(TooLong));
-        assert!(Channel::new(&long[1..], "").is_ok());
+        let text = |length: usize| -> String<64> { core::iter::repeat_n('x', length).collect() };
+        let channel = |name, unit| Channel::new(&text(name), &text(unit));
+        assert!(channel(MAX_NAME, MAX_UNIT).is_ok());
+        assert_eq!(channel(MAX_NAME + 1, 0), Err(TooLong));
+        assert_eq!(channel(0, MAX_UNIT + 1), Err(TooLong));
     }
 }

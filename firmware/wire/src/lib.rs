@@ -28,7 +28,7 @@ mod frame;
 mod message;
 mod sequence;
 
-pub use contract::{Channel, ChannelKind, Name, TooLong, Unit, contract_hash};
+pub use contract::{Channel, ChannelKind, MAX_NAME, MAX_UNIT, Name, TooLong, Unit, contract_hash};
 pub use counters::{Counters, Refusal};
 pub use frame::{Decoder, FrameError, MAX_FRAME, encode};
 pub use message::{

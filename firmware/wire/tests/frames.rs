@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use proptest::{collection::vec, prelude::*, sample::select};
 use surefoot_wire::{
     Cause, Channel, ChannelKind, Counters, Decoder, EventKind, FrameError, Limit, MAX_ACTION,
-    MAX_FRAME, MAX_FUTURE, MAX_OBSERVATION, Mode, Name, PROTOCOL, Refusal, SCHEMA_HASH, Sequence,
-    Telemetry, ToHost, ToRobot, encode,
+    MAX_FRAME, MAX_FUTURE, MAX_NAME, MAX_OBSERVATION, MAX_UNIT, Mode, Name, PROTOCOL, Refusal,
+    SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
 };
 
 fn frame<M: serde::Serialize>(message: &M) -> Vec<u8> {
@@ -87,7 +87,7 @@ fn telemetry() -> impl Strategy<Value = ToHost> {
 
 /// The largest message of each kind that can be large, every varint at its longest.
 fn largest() -> (ToRobot, Vec<ToHost>) {
-    let longest_name = Name::try_from("n".repeat(40).as_str()).unwrap();
+    let longest_name = Name::try_from("n".repeat(MAX_NAME).as_str()).unwrap();
     let limit = Limit {
         min: -1.5,
         max: 1.5,
@@ -119,7 +119,7 @@ fn largest() -> (ToRobot, Vec<ToHost>) {
         ToHost::Channel {
             kind: ChannelKind::Action,
             index: 255,
-            channel: Channel::new(&"n".repeat(40), &"u".repeat(16)).unwrap(),
+            channel: Channel::new(&"n".repeat(MAX_NAME), &"u".repeat(MAX_UNIT)).unwrap(),
         },
         ToHost::Counters(counters),
         ToHost::Telemetry(Telemetry {

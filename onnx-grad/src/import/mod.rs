@@ -1,0 +1,130 @@
+//! From ONNX nodes to the graph's own operators. One table of rules an operator family; each rule reads attributes, checks
+//! shapes, then builds.
+
+mod call;
+mod elementwise;
+mod linear;
+mod movement;
+mod norm;
+mod reduce;
+mod tensor;
+
+pub(crate) use call::{Call, Item, Kind};
+pub(crate) use movement::literal;
+pub(crate) use tensor::Tensor;
+
+use crate::error::{Error, Fault};
+use crate::graph::Graph;
+use crate::ir::Op;
+use crate::proto::NodeProto;
+use crate::shape::numel;
+use std::collections::HashMap;
+
+/// Builds what one node computes.
+pub(crate) type Rule = fn(&mut Graph, &Call<'_>) -> Result<Vec<Item>, Fault>;
+
+/// A result with more elements than this is refused: no control loop can use it, and a hostile file can ask for it.
+const LARGEST: usize = 1 << 32;
+
+/// The rule of an operator of the default domain.
+pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
+    if !matches!(node.domain(), "" | "ai.onnx") {
+        return None;
+    }
+    [
+        elementwise::RULES,
+        linear::RULES,
+        movement::RULES,
+        norm::RULES,
+        reduce::RULES,
+    ]
+    .into_iter()
+    .flatten()
+    .find(|(op, _)| *op == node.op_type())
+    .map(|(_, rule)| *rule)
+}
+
+/// A node's name, or that of its first output.
+pub(crate) fn node_name(node: &NodeProto) -> &str {
+    match node.name() {
+        "" => node.output.first().map_or("", String::as_str),
+        name => name,
+    }
+}
+
+/// Names the node at fault.
+pub(crate) fn at_node(model: &str, node: &NodeProto, fault: Fault) -> Error {
+    Error::Node {
+        model: model.to_owned(),
+        node: node_name(node).to_owned(),
+        op: node.op_type().to_owned(),
+        fault,
+    }
+}
+
+/// Builds all nodes, in the file's order, which is one of evaluation; `items` holds the tensors defined before them and
+/// receives theirs.
+pub(crate) fn build<'m>(
+    g: &mut Graph,
+    model: &str,
+    opset: i64,
+    nodes: &'m [NodeProto],
+    items: &mut HashMap<&'m str, Item>,
+) -> Result<(), Error> {
+    for node in nodes {
+        let results =
+            build_node(g, opset, node, items).map_err(|fault| at_node(model, node, fault))?;
+        for (name, item) in node.output.iter().zip(results) {
+            items.insert(name, item);
+        }
+    }
+    Ok(())
+}
+
+fn build_node(
+    g: &mut Graph,
+    opset: i64,
+    node: &NodeProto,
+    items: &HashMap<&str, Item>,
+) -> Result<Vec<Item>, Fault> {
+    let rule = rule(node).ok_or(Fault::UnknownOp)?;
+    let operand = |name: &String| match (name.as_str(), items.get(name.as_str())) {
+        ("", _) => Ok(None),
+        (_, Some(item)) => Ok(Some(*item)),
+        (_, None) => Err(Fault::UndefinedOperand(name.clone())),
+    };
+    let operands = node
+        .input
+        .iter()
+        .map(operand)
+        .collect::<Result<Vec<_>, _>>()?;
+    let results = rule(
+        g,
+        &Call {
+            node,
+            operands,
+            opset,
+        },
+    )?;
+    let surplus = |i: &usize| *i >= results.len() && !node.output[*i].is_empty();
+    match (0..node.output.len()).find(surplus) {
+        Some(i) => Err(Fault::Output(i)),
+        None => Ok(results),
+    }
+}
+
+impl Graph {
+    /// Builds an operator whose operands come from a file: checks what [`Graph::node`] takes for granted.
+    pub(crate) fn checked(
+        &mut self,
+        op: Op,
+        inputs: &[crate::Value],
+    ) -> Result<crate::Value, Fault> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
+        match op.infer(&shapes) {
+            None => Err(Fault::Shapes(shapes.iter().map(|s| s.to_vec()).collect())),
+            Some(shape) if numel(&shape) > LARGEST => Err(Fault::TooLarge(shape)),
+            Some(_) => Ok(self.node(op, inputs)),
+        }
+    }
+}

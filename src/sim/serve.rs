@@ -1,0 +1,228 @@
+//! Serves a simulated robot on a serial port, in real time or in step with the host.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use surefoot_wire::Mode;
+
+use super::board::LOOP_US;
+use super::pty::{Input, Pty};
+use super::{Error, SimulatedRobot};
+
+/// How simulated time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// With the wall clock. If the machine falls behind by more than a tenth of a second, simulated time is late from then on.
+    RealTime,
+    /// One tick period after each frame from the host, good or bad, and without waiting until the robot is safe when it goes safe
+    /// or when the host is gone. So what the robot says depends on what the host says, and not on when.
+    LockStep,
+}
+
+/// What just happened; the robot says when and the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A host opened the port.
+    HostCame,
+    /// The host closed the port, or died.
+    HostWent,
+    /// A tick period ended.
+    Tick,
+    /// The firmware is in another mode.
+    ModeChanged,
+    /// The simulation failed.
+    Failed,
+}
+
+/// Serves the robot to one host after the other until `stop` is set; then simulated time runs on until the robot is safe.
+/// `on_event` is called in between, and should be quick.
+///
+/// # Errors
+///
+/// [`Error::Port`]. A host that goes away is not an error, and a simulation that fails is an [`Event`].
+pub fn serve(
+    robot: &mut SimulatedRobot,
+    port: &Pty,
+    pace: Pace,
+    stop: &AtomicBool,
+    on_event: impl FnMut(&SimulatedRobot, Event),
+) -> Result<(), Error> {
+    let mut server = Server {
+        robot,
+        port,
+        stop,
+        on_event,
+        has_host: false,
+        unsent: Vec::new(),
+    };
+    let served = match pace {
+        Pace::RealTime => server.in_real_time(),
+        Pace::LockStep => server.in_lock_step(),
+    };
+    served.map_err(Error::Port)
+}
+
+/// How soon a set `stop` is noticed while nothing else happens.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// How far simulated time may be behind the wall clock before it gives up catching up.
+const MAX_LATE: Duration = Duration::from_millis(100);
+
+struct Server<'a, F> {
+    robot: &'a mut SimulatedRobot,
+    port: &'a Pty,
+    stop: &'a AtomicBool,
+    on_event: F,
+    has_host: bool,
+    /// Bytes that the firmware sent and the port has not taken yet.
+    unsent: Vec<u8>,
+}
+
+impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
+    fn in_real_time(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        let mut start = Instant::now() - Duration::from_micros(self.robot.time_us());
+        while !self.is_stopped() {
+            match self.read(&mut bytes)? {
+                Input::Bytes(length) => self.robot.receive(&bytes[..length]),
+                Input::Silence | Input::NoHost => {
+                    let next = Duration::from_micros(self.robot.time_us() + LOOP_US);
+                    match start.elapsed().checked_sub(next) {
+                        None => self
+                            .port
+                            .wait(false, next.saturating_sub(start.elapsed()))?,
+                        Some(late) => {
+                            start += if late > MAX_LATE {
+                                late
+                            } else {
+                                Duration::ZERO
+                            };
+                            self.step();
+                            self.send()?;
+                        }
+                    }
+                }
+            }
+        }
+        self.run_until_safe()
+    }
+
+    fn in_lock_step(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        let mut in_frame = false;
+        loop {
+            match self.read(&mut bytes)? {
+                Input::Bytes(length) => {
+                    for part in bytes[..length].split_inclusive(|byte| *byte == 0) {
+                        self.robot.receive(part);
+                        let ended = part.ends_with(&[0]);
+                        if ended && (in_frame || part.len() > 1) {
+                            self.run_period()?;
+                            if self.robot.mode() != Mode::Armed {
+                                self.run_until_safe()?;
+                            }
+                        }
+                        in_frame = !ended;
+                    }
+                }
+                Input::Silence | Input::NoHost if self.is_stopped() => {
+                    return self.run_until_safe();
+                }
+                Input::Silence => self.port.wait(false, STOP_POLL)?,
+                Input::NoHost => {
+                    self.run_until_safe()?;
+                    self.port.wait(false, STOP_POLL)?;
+                }
+            }
+        }
+    }
+
+    /// Lets simulated time pass, in whole periods, until the drivers are off.
+    fn run_until_safe(&mut self) -> io::Result<()> {
+        while self.robot.mode().drivers_enabled() {
+            self.run_period()?;
+        }
+        Ok(())
+    }
+
+    /// Lets simulated time pass up to the next tick, and waits until the host has taken what the firmware sent, as long as there
+    /// is a host.
+    fn run_period(&mut self) -> io::Result<()> {
+        loop {
+            self.step();
+            if self.robot.time_us().is_multiple_of(self.robot.period_us()) {
+                break;
+            }
+        }
+        self.send()?;
+        while !self.unsent.is_empty() && !self.is_stopped() && !self.port.has_no_host()? {
+            self.port.wait(true, STOP_POLL)?;
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) {
+        let (mode, has_failed) = (self.robot.mode(), self.robot.failure().is_some());
+        self.robot.step();
+        if self.robot.mode() != mode {
+            (self.on_event)(self.robot, Event::ModeChanged);
+        }
+        if self.robot.failure().is_some() && !has_failed {
+            (self.on_event)(self.robot, Event::Failed);
+        }
+        if self.robot.time_us().is_multiple_of(self.robot.period_us()) {
+            (self.on_event)(self.robot, Event::Tick);
+        }
+    }
+
+    /// Reads, and notices hosts that come and go.
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<Input> {
+        let input = self.port.read(bytes)?;
+        let has_host = input != Input::NoHost;
+        if has_host != self.has_host {
+            self.has_host = has_host;
+            (self.on_event)(
+                self.robot,
+                if has_host {
+                    Event::HostCame
+                } else {
+                    Event::HostWent
+                },
+            );
+            if !has_host {
+                self.unsent.clear();
+                self.port.discard_unread()?;
+            }
+        }
+        Ok(input)
+    }
+
+    /// Sends what the firmware has for the host and the port has room for. Without a host it is lost, as on a line that nobody
+    /// listens to; a full port leaves it to the firmware to drop whole messages.
+    fn send(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 1024];
+        loop {
+            if self.unsent.is_empty() {
+                let length = self.robot.transmit(&mut bytes);
+                if length == 0 {
+                    return Ok(());
+                }
+                if !self.has_host {
+                    continue;
+                }
+                self.unsent.extend_from_slice(&bytes[..length]);
+            }
+            let sent = self.port.write(&self.unsent)?;
+            if sent == 0 {
+                return Ok(());
+            }
+            self.unsent.drain(..sent);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
