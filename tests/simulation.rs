@@ -80,33 +80,49 @@ impl Host {
         }
     }
 
-    /// Shakes hands and arms; returns the first telemetry of the armed robot.
+    /// Shakes hands and arms; returns the first telemetry of the armed robot. A robot that still goes safe after another host
+    /// refuses, so this asks again.
     fn arm(&mut self) -> Telemetry {
-        self.say(&ToRobot::Hello {
-            protocol: PROTOCOL,
-            schema_hash: SCHEMA_HASH,
-        });
-        let contract_hash = loop {
-            if let ToHost::Hello {
-                robot,
-                contract_hash,
-                session,
-                ..
-            } = self.hear()
-            {
-                assert_eq!(robot.as_str(), "roach");
-                self.session = session;
-                break contract_hash;
-            }
-        };
-        self.say(&ToRobot::Arm {
-            contract_hash,
-            session: self.session,
-        });
         loop {
-            let telemetry = self.telemetry();
-            if telemetry.mode == Mode::Armed {
-                return telemetry;
+            self.say(&ToRobot::Hello {
+                protocol: PROTOCOL,
+                schema_hash: SCHEMA_HASH,
+            });
+            let contract_hash = loop {
+                if let ToHost::Hello {
+                    robot,
+                    contract_hash,
+                    session,
+                    ..
+                } = self.hear()
+                {
+                    assert_eq!(robot.as_str(), "roach");
+                    self.session = session;
+                    break contract_hash;
+                }
+            };
+            self.say(&ToRobot::Arm {
+                contract_hash,
+                session: self.session,
+            });
+            let armed = loop {
+                match self.hear() {
+                    ToHost::Event {
+                        kind:
+                            EventKind::Mode {
+                                mode: Mode::Armed, ..
+                            },
+                        ..
+                    } => break true,
+                    ToHost::Event {
+                        kind: EventKind::Refused(Refusal::NotAtRest),
+                        ..
+                    } => break false,
+                    _ => {}
+                }
+            };
+            if armed {
+                return self.telemetry();
             }
         }
     }
