@@ -66,6 +66,9 @@ pub fn serve(
 /// How soon a set `stop` is noticed while nothing else happens.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
+/// The firmware's loop.
+const LOOP: Duration = Duration::from_micros(LOOP_US);
+
 /// How far simulated time may be behind the wall clock before it gives up catching up.
 const MAX_LATE: Duration = Duration::from_millis(100);
 
@@ -82,28 +85,21 @@ struct Server<'a, F> {
 impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
     fn in_real_time(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let mut start = Instant::now() - Duration::from_micros(self.robot.time_us());
+        let mut due = Instant::now() + LOOP;
         while !self.is_stopped() {
-            match self.read(&mut bytes)? {
-                Input::Bytes(length) => self.robot.receive(&bytes[..length]),
-                Input::Silence | Input::NoHost => {
-                    let next = Duration::from_micros(self.robot.time_us() + LOOP_US);
-                    match start.elapsed().checked_sub(next) {
-                        None => self
-                            .port
-                            .wait(false, next.saturating_sub(start.elapsed()))?,
-                        Some(late) => {
-                            start += if late > MAX_LATE {
-                                late
-                            } else {
-                                Duration::ZERO
-                            };
-                            self.step();
-                            self.send()?;
-                        }
-                    }
-                }
+            if let Input::Bytes(length) = self.read(&mut bytes)? {
+                self.robot.receive(&bytes[..length]);
+                continue;
             }
+            let now = Instant::now();
+            if now < due {
+                self.port.wait(false, due - now)?;
+                continue;
+            }
+            self.step();
+            self.send()?;
+            let from = if now - due > MAX_LATE { now } else { due };
+            due = from + LOOP;
         }
         self.run_until_safe()
     }
@@ -183,14 +179,12 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         let has_host = input != Input::NoHost;
         if has_host != self.has_host {
             self.has_host = has_host;
-            (self.on_event)(
-                self.robot,
-                if has_host {
-                    Event::HostCame
-                } else {
-                    Event::HostWent
-                },
-            );
+            let event = if has_host {
+                Event::HostCame
+            } else {
+                Event::HostWent
+            };
+            (self.on_event)(self.robot, event);
             if !has_host {
                 self.unsent.clear();
                 self.port.discard_unread()?;
