@@ -367,8 +367,8 @@ fn movement(g: &mut Graph, op: &Op, x: Value, shape: &[usize]) -> Option<Value> 
     if let Some(value) = merge(g, op, x, &node.op, &node.inputs, shape) {
         return Some(value);
     }
-    // A slice is cheaper before its factor than after it, and often has siblings that share the factor.
-    if matches!(op, Op::Slice { .. } | Op::Gather { .. }) {
+    // A slice is dearer after its factor, but often has siblings that share it; broadcasting comes last of all.
+    if matches!(op, Op::Slice { .. } | Op::Gather { .. } | Op::Expand(_)) {
         return None;
     }
     let (base, factor) = scaled(g, x)?;

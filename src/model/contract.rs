@@ -117,6 +117,15 @@ impl Contract {
         ])
     }
 
+    /// The contract as one JSON object, with the keys of the metadata less their prefix.
+    pub fn to_json(&self) -> serde_json::Value {
+        let value = |(key, text): (String, String)| {
+            let key = key.trim_start_matches("surefoot.").to_owned();
+            (key, serde_json::from_str(&text).unwrap_or_default())
+        };
+        serde_json::Value::Object(self.to_metadata().into_iter().map(value).collect())
+    }
+
     /// The states' scales, in order.
     pub fn scales(&self) -> Vec<f32> {
         self.state.iter().map(|channel| channel.scale).collect()
