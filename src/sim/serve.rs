@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use surefoot_wire::Mode;
+use surefoot_wire::{Decoder, FrameError, Mode, ToRobot};
 
 use super::board::LOOP_US;
 use super::pty::{Input, Pty};
@@ -15,8 +15,9 @@ use super::{Error, SimulatedRobot};
 pub enum Pace {
     /// With the wall clock. If the machine falls behind by more than a tenth of a second, simulated time is late from then on.
     RealTime,
-    /// One tick period after each frame from the host, good or bad, and without waiting until the robot is safe when it goes safe
-    /// or when the host is gone. So what the robot says depends on what the host says, and not on when.
+    /// With the host's messages: one tick period after each command, arming, stop or damaged frame, and without waiting until the
+    /// robot is safe when it goes safe or when its host is gone. Questions, which a host may repeat, take no time. So what the
+    /// robot does depends on what the host says, and not on when.
     LockStep,
 }
 
@@ -106,20 +107,17 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
 
     fn in_lock_step(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let mut in_frame = false;
+        let mut decoder = Decoder::new();
         loop {
             match self.read(&mut bytes)? {
                 Input::Bytes(length) => {
                     for part in bytes[..length].split_inclusive(|byte| *byte == 0) {
+                        let refused = self.robot.counters().refused_in_all();
                         self.robot.receive(part);
-                        let ended = part.ends_with(&[0]);
-                        if ended && (in_frame || part.len() > 1) {
-                            self.run_period()?;
-                            if self.robot.mode() != Mode::Armed {
-                                self.run_until_safe()?;
-                            }
+                        let is_refused = self.robot.counters().refused_in_all() != refused;
+                        if let Some(frame) = part.iter().find_map(|byte| decoder.push(*byte)) {
+                            self.pass_time_after(&frame, is_refused)?;
                         }
-                        in_frame = !ended;
                     }
                 }
                 Input::Silence | Input::NoHost if self.is_stopped() => {
@@ -134,6 +132,27 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         }
     }
 
+    /// Lets the simulated time pass that a frame takes in lock-step.
+    fn pass_time_after(
+        &mut self,
+        frame: &Result<ToRobot, FrameError>,
+        is_refused: bool,
+    ) -> io::Result<()> {
+        match frame {
+            // Only a new host says hello to an armed robot: the one that armed it is gone.
+            Ok(ToRobot::Hello { .. }) => self.run_until_safe()?,
+            Ok(ToRobot::DescribeChannel { .. } | ToRobot::ReadCounters) => {}
+            Ok(ToRobot::Arm { .. }) if is_refused => {}
+            Ok(ToRobot::Arm { .. } | ToRobot::Command { .. } | ToRobot::Disarm) | Err(_) => {
+                self.run_period()?;
+                if self.robot.mode() != Mode::Armed {
+                    self.run_until_safe()?;
+                }
+            }
+        }
+        self.deliver()
+    }
+
     /// Lets simulated time pass, in whole periods, until the drivers are off.
     fn run_until_safe(&mut self) -> io::Result<()> {
         while self.robot.mode().drivers_enabled() {
@@ -142,15 +161,18 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         Ok(())
     }
 
-    /// Lets simulated time pass up to the next tick, and waits until the host has taken what the firmware sent, as long as there
-    /// is a host.
+    /// Lets simulated time pass up to the next tick.
     fn run_period(&mut self) -> io::Result<()> {
         loop {
             self.step();
             if self.robot.time_us().is_multiple_of(self.robot.period_us()) {
-                break;
+                return self.deliver();
             }
         }
+    }
+
+    /// Sends what the firmware has for the host, and waits until the port has taken it, as long as there is a host.
+    fn deliver(&mut self) -> io::Result<()> {
         self.send()?;
         while !self.unsent.is_empty() && !self.is_stopped() && !self.port.has_no_host()? {
             self.port.wait(true, STOP_POLL)?;
