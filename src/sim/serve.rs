@@ -90,7 +90,6 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         while !self.is_stopped() {
             if let Input::Bytes(length) = self.read(&mut bytes)? {
                 self.robot.receive(&bytes[..length]);
-                continue;
             }
             let now = Instant::now();
             if now < due {
@@ -112,12 +111,8 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
             match self.read(&mut bytes)? {
                 Input::Bytes(length) => {
                     for part in bytes[..length].split_inclusive(|byte| *byte == 0) {
-                        let refused = self.robot.counters().refused_in_all();
-                        self.robot.receive(part);
-                        let is_refused = self.robot.counters().refused_in_all() != refused;
-                        if let Some(frame) = part.iter().find_map(|byte| decoder.push(*byte)) {
-                            self.pass_time_after(&frame, is_refused)?;
-                        }
+                        let frame = part.iter().find_map(|byte| decoder.push(*byte));
+                        self.take(part, frame)?;
                     }
                 }
                 Input::Silence | Input::NoHost if self.is_stopped() => {
@@ -132,22 +127,27 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         }
     }
 
-    /// Lets the simulated time pass that a frame takes in lock-step.
-    fn pass_time_after(
-        &mut self,
-        frame: &Result<ToRobot, FrameError>,
-        is_refused: bool,
-    ) -> io::Result<()> {
-        match frame {
+    /// Gives the robot some bytes, and lets the simulated time pass that the frame takes, if one ended with them.
+    fn take(&mut self, bytes: &[u8], frame: Option<Result<ToRobot, FrameError>>) -> io::Result<()> {
+        if let Some(Ok(ToRobot::Hello { .. })) = frame {
             // Only a new host says hello to an armed robot: the one that armed it is gone.
-            Ok(ToRobot::Hello { .. }) => self.run_until_safe()?,
-            Ok(ToRobot::DescribeChannel { .. } | ToRobot::ReadCounters) => {}
-            Ok(ToRobot::Arm { .. }) if is_refused => {}
-            Ok(ToRobot::Arm { .. } | ToRobot::Command { .. } | ToRobot::Disarm) | Err(_) => {
-                self.run_period()?;
-                if self.robot.mode() != Mode::Armed {
-                    self.run_until_safe()?;
-                }
+            self.run_until_safe()?;
+        }
+        let refused = self.robot.counters().refused_in_all();
+        self.robot.receive(bytes);
+        let is_refused = self.robot.counters().refused_in_all() != refused;
+        let takes_time = match frame {
+            None => false,
+            Some(Ok(
+                ToRobot::Hello { .. } | ToRobot::DescribeChannel { .. } | ToRobot::ReadCounters,
+            )) => false,
+            Some(Ok(ToRobot::Arm { .. })) => !is_refused,
+            Some(Ok(ToRobot::Command { .. } | ToRobot::Disarm) | Err(_)) => true,
+        };
+        if takes_time {
+            self.run_period()?;
+            if self.robot.mode() != Mode::Armed {
+                self.run_until_safe()?;
             }
         }
         self.deliver()
