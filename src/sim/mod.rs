@@ -9,6 +9,18 @@
 //!                      SimulatedRobot
 //! serial port <-bytes-> Firmware <-observations, actions-> Plant (MuJoCo)
 //! ```
+//!
+//! ```no_run
+//! use surefoot::sim::{Pace, Scene, SimulatedRobot, Simulation, TimedChange};
+//!
+//! let scene = Scene::load("models/roach/sim.toml".as_ref())?;
+//! let robot = SimulatedRobot::new(&scene, Some("turf"), &[TimedChange::lose("middle-left@4s")?], 1)?;
+//! let simulation = Simulation::start(robot, Pace::LockStep)?;
+//! println!("a host may open {}", simulation.port().display());
+//! let outcome = simulation.finish()?;
+//! println!("it walked {:.2} m", outcome.robot.pose().position[0]);
+//! # Ok::<(), surefoot::sim::Error>(())
+//! ```
 
 mod board;
 mod change;

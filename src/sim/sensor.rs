@@ -137,3 +137,49 @@ impl Layout {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::FRAC_PI_2;
+
+    use super::*;
+
+    /// A body at the origin, turned by `angle` about a unit axis.
+    fn turned(axis: [f64; 3], angle: f64) -> Pose {
+        let (sin, cos) = (angle / 2.0).sin_cos();
+        Pose::of(&[
+            0.0,
+            0.0,
+            0.0,
+            cos,
+            axis[0] * sin,
+            axis[1] * sin,
+            axis[2] * sin,
+        ])
+    }
+
+    #[test]
+    fn each_axis_turns_its_own_angle() {
+        for axis in 0..3 {
+            for angle in [-1.2, 0.3] {
+                let mut unit = [0.0; 3];
+                unit[axis] = 1.0;
+                let angles = turned(unit, angle).roll_pitch_yaw;
+                for (index, value) in angles.into_iter().enumerate() {
+                    let expected = if index == axis { angle } else { 0.0 };
+                    assert!((value - expected).abs() < 1e-12, "{angles:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn velocities_are_those_of_the_heading() {
+        // Heading along +y, moving along +x: that is to the right.
+        let pose = turned([0.0, 0.0, 1.0], FRAC_PI_2);
+        let velocities = [2.0, 0.5, 0.1, 0.0, 0.0, 0.0];
+        let measure = |axis| Quantity::HeadingVelocity(axis).value(&pose, &[], &velocities);
+        assert!((measure(0) - 0.5).abs() < 1e-12);
+        assert!((measure(1) + 2.0).abs() < 1e-12);
+    }
+}

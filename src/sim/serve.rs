@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use surefoot_wire::Mode;
+use surefoot_wire::{Decoder, FrameError, Mode, ToRobot};
 
 use super::board::LOOP_US;
 use super::pty::{Input, Pty};
@@ -15,8 +15,9 @@ use super::{Error, SimulatedRobot};
 pub enum Pace {
     /// With the wall clock. If the machine falls behind by more than a tenth of a second, simulated time is late from then on.
     RealTime,
-    /// One tick period after each frame from the host, good or bad, and without waiting until the robot is safe when it goes safe
-    /// or when the host is gone. So what the robot says depends on what the host says, and not on when.
+    /// With the host's messages: one tick period after each command, arming, stop or damaged frame, and without waiting until the
+    /// robot is safe when it goes safe or when its host is gone. Questions, which a host may repeat, take no time. So what the
+    /// robot does depends on what the host says, and not on when.
     LockStep,
 }
 
@@ -66,6 +67,9 @@ pub fn serve(
 /// How soon a set `stop` is noticed while nothing else happens.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
+/// The firmware's loop.
+const LOOP: Duration = Duration::from_micros(LOOP_US);
+
 /// How far simulated time may be behind the wall clock before it gives up catching up.
 const MAX_LATE: Duration = Duration::from_millis(100);
 
@@ -82,48 +86,33 @@ struct Server<'a, F> {
 impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
     fn in_real_time(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let mut start = Instant::now() - Duration::from_micros(self.robot.time_us());
+        let mut due = Instant::now() + LOOP;
         while !self.is_stopped() {
-            match self.read(&mut bytes)? {
-                Input::Bytes(length) => self.robot.receive(&bytes[..length]),
-                Input::Silence | Input::NoHost => {
-                    let next = Duration::from_micros(self.robot.time_us() + LOOP_US);
-                    match start.elapsed().checked_sub(next) {
-                        None => self
-                            .port
-                            .wait(false, next.saturating_sub(start.elapsed()))?,
-                        Some(late) => {
-                            start += if late > MAX_LATE {
-                                late
-                            } else {
-                                Duration::ZERO
-                            };
-                            self.step();
-                            self.send()?;
-                        }
-                    }
-                }
+            if let Input::Bytes(length) = self.read(&mut bytes)? {
+                self.robot.receive(&bytes[..length]);
             }
+            let now = Instant::now();
+            if now < due {
+                self.port.wait(false, due - now)?;
+                continue;
+            }
+            self.step();
+            self.send()?;
+            let from = if now - due > MAX_LATE { now } else { due };
+            due = from + LOOP;
         }
         self.run_until_safe()
     }
 
     fn in_lock_step(&mut self) -> io::Result<()> {
         let mut bytes = [0; 4096];
-        let mut in_frame = false;
+        let mut decoder = Decoder::new();
         loop {
             match self.read(&mut bytes)? {
                 Input::Bytes(length) => {
                     for part in bytes[..length].split_inclusive(|byte| *byte == 0) {
-                        self.robot.receive(part);
-                        let ended = part.ends_with(&[0]);
-                        if ended && (in_frame || part.len() > 1) {
-                            self.run_period()?;
-                            if self.robot.mode() != Mode::Armed {
-                                self.run_until_safe()?;
-                            }
-                        }
-                        in_frame = !ended;
+                        let frame = part.iter().find_map(|byte| decoder.push(*byte));
+                        self.take(part, frame)?;
                     }
                 }
                 Input::Silence | Input::NoHost if self.is_stopped() => {
@@ -138,6 +127,32 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         }
     }
 
+    /// Gives the robot some bytes, and lets the simulated time pass that the frame takes, if one ended with them.
+    fn take(&mut self, bytes: &[u8], frame: Option<Result<ToRobot, FrameError>>) -> io::Result<()> {
+        if let Some(Ok(ToRobot::Hello { .. })) = frame {
+            // Only a new host says hello to an armed robot: the one that armed it is gone.
+            self.run_until_safe()?;
+        }
+        let refused = self.robot.counters().refused_in_all();
+        self.robot.receive(bytes);
+        let is_refused = self.robot.counters().refused_in_all() != refused;
+        let takes_time = match frame {
+            None => false,
+            Some(Ok(
+                ToRobot::Hello { .. } | ToRobot::DescribeChannel { .. } | ToRobot::ReadCounters,
+            )) => false,
+            Some(Ok(ToRobot::Arm { .. })) => !is_refused,
+            Some(Ok(ToRobot::Command { .. } | ToRobot::Disarm) | Err(_)) => true,
+        };
+        if takes_time {
+            self.run_period()?;
+            if self.robot.mode() != Mode::Armed {
+                self.run_until_safe()?;
+            }
+        }
+        self.deliver()
+    }
+
     /// Lets simulated time pass, in whole periods, until the drivers are off.
     fn run_until_safe(&mut self) -> io::Result<()> {
         while self.robot.mode().drivers_enabled() {
@@ -146,15 +161,18 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         Ok(())
     }
 
-    /// Lets simulated time pass up to the next tick, and waits until the host has taken what the firmware sent, as long as there
-    /// is a host.
+    /// Lets simulated time pass up to the next tick.
     fn run_period(&mut self) -> io::Result<()> {
         loop {
             self.step();
             if self.robot.time_us().is_multiple_of(self.robot.period_us()) {
-                break;
+                return self.deliver();
             }
         }
+    }
+
+    /// Sends what the firmware has for the host, and waits until the port has taken it, as long as there is a host.
+    fn deliver(&mut self) -> io::Result<()> {
         self.send()?;
         while !self.unsent.is_empty() && !self.is_stopped() && !self.port.has_no_host()? {
             self.port.wait(true, STOP_POLL)?;
@@ -183,14 +201,12 @@ impl<F: FnMut(&SimulatedRobot, Event)> Server<'_, F> {
         let has_host = input != Input::NoHost;
         if has_host != self.has_host {
             self.has_host = has_host;
-            (self.on_event)(
-                self.robot,
-                if has_host {
-                    Event::HostCame
-                } else {
-                    Event::HostWent
-                },
-            );
+            let event = if has_host {
+                Event::HostCame
+            } else {
+                Event::HostWent
+            };
+            (self.on_event)(self.robot, event);
             if !has_host {
                 self.unsent.clear();
                 self.port.discard_unread()?;
