@@ -1,0 +1,254 @@
+//! Adaptation and meta-training built from a model: a gradient step is composed with the model, batched over tasks, and
+//! differentiated again.
+
+mod support;
+
+use onnx_grad::{Batched, Function, Graph, Model, Shared, Value};
+use support::*;
+
+/// `mean((f(x, parameters) - y)^2)`.
+fn loss(g: &mut Graph, f: &Function, x: Value, parameters: &[Value], y: Value) -> Value {
+    let mut arguments = vec![x];
+    arguments.extend_from_slice(parameters);
+    let prediction = g.inline(f, &arguments)[0];
+    let error = g.sub(prediction, y);
+    let square = g.mul(error, error);
+    let axes: Vec<usize> = (0..g.shape(square).len()).collect();
+    g.mean(square, &axes, false)
+}
+
+/// One task's query loss after one inner step: inputs `past_x past_y future_x future_y alpha parameters…`.
+fn task(past: &Function, future: &Function) -> Function {
+    let mut g = Graph::new();
+    let past_x = g.input("past_x", &past.inputs()[0].shape);
+    let past_y = g.input("past_y", &past.outputs()[0].shape);
+    let future_x = g.input("future_x", &future.inputs()[0].shape);
+    let future_y = g.input("future_y", &future.outputs()[0].shape);
+    let alpha = g.input("alpha", &[]);
+    let parameters: Vec<Value> = past.inputs()[1..]
+        .iter()
+        .map(|p| g.input(&p.name, &p.shape))
+        .collect();
+    let before = loss(&mut g, past, past_x, &parameters, past_y);
+    let gradient = g.gradient(before, &parameters);
+    let adapted: Vec<Value> = parameters
+        .iter()
+        .zip(gradient)
+        .map(|(&p, d)| {
+            let step = g.mul(d, alpha);
+            g.sub(p, step)
+        })
+        .collect();
+    let after = loss(&mut g, future, future_x, &adapted, future_y);
+    g.finish(&[("after", after)])
+}
+
+/// The mean query loss over tasks, and its gradient with respect to alpha and the parameters.
+fn maml(task: &Function, tasks: usize) -> Function {
+    let mut g = Graph::new();
+    let data: Vec<Value> = task.inputs()[..4]
+        .iter()
+        .map(|p| {
+            let mut shape = vec![tasks];
+            shape.extend_from_slice(&p.shape);
+            g.input(&p.name, &shape)
+        })
+        .collect();
+    let shared: Vec<Value> = task.inputs()[4..]
+        .iter()
+        .map(|p| g.input(&p.name, &p.shape))
+        .collect();
+    let arguments: Vec<_> = data
+        .into_iter()
+        .map(Batched)
+        .chain(shared.iter().copied().map(Shared))
+        .collect();
+    let losses = g.vmap(task, &arguments)[0];
+    let loss = g.mean(losses, &[0], false);
+    let gradients = g.gradient(loss, &shared);
+    let names: Vec<String> = task.inputs()[4..]
+        .iter()
+        .map(|p| format!("d.{}", p.name))
+        .collect();
+    let mut outputs = vec![("loss", loss)];
+    outputs.extend(names.iter().map(String::as_str).zip(gradients));
+    g.finish(&outputs)
+}
+
+/// An MLP with layer normalisation, tanh and skip connection: `x` `[rows, 3]`, output `[rows, 2]`.
+fn small_model(rows: usize) -> Function {
+    let mut g = Graph::new();
+    let x = g.input("x", &[rows, 3]);
+    let w1 = g.input("w1", &[3, 4]);
+    let b1 = g.input("b1", &[4]);
+    let gamma = g.input("gamma", &[4]);
+    let w2 = g.input("w2", &[2, 4]);
+    let h = g.mm(x, w1, false, false);
+    let h = g.add(h, b1);
+    let mean = g.mean(h, &[1], true);
+    let centred = g.sub(h, mean);
+    let squares = g.mul(centred, centred);
+    let variance = g.mean(squares, &[1], true);
+    let floor = g.scalar(1e-2);
+    let variance = g.add(variance, floor);
+    let deviation = g.sqrt(variance);
+    let h = g.div(centred, deviation);
+    let h = g.mul(h, gamma);
+    let h = g.tanh(h);
+    let y = g.mm(h, w2, false, true);
+    let skip = g.slice(x, 1, 0, 2);
+    let y = g.add(y, skip);
+    g.finish(&[("y", y)])
+}
+
+fn random_inputs(f: &Function, seed: u64) -> Vec<Vec<f64>> {
+    let mut random = Random(seed);
+    f.inputs()
+        .iter()
+        .map(|p| random.tensor(numel(&p.shape), -1.0, 1.0))
+        .collect()
+}
+
+#[test]
+fn meta_gradient_agrees_with_finite_differences() {
+    let task = task(&small_model(4), &small_model(3));
+    let derived = maml(&task, 2);
+    let mut inputs = random_inputs(&derived, 3);
+    inputs[4] = vec![0.3];
+    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let found = derived.evaluate(&slices);
+    let expected = central_differences(&derived, &inputs);
+    for (i, expected) in expected[4..].iter().enumerate() {
+        let error = relative_error(&found[1 + i], expected, 1e-3);
+        assert!(
+            error < 1e-6,
+            "{}: {error:.1e}",
+            derived.outputs()[1 + i].name
+        );
+    }
+    // Once more: the gradient of the meta-gradient, third order in all.
+    let (third, _) = first_and_second_order(&derived, 5);
+    let found = third.evaluate(&slices);
+    let expected = central_differences(&third, &inputs);
+    for (found, expected) in found[1..].iter().zip(&expected) {
+        let error = relative_error(found, expected, 1e-3);
+        assert!(error < 1e-6, "third order: {error:.1e}");
+    }
+}
+
+#[test]
+fn vmap_equals_a_loop_over_tasks() {
+    let task = task(&small_model(4), &small_model(3));
+    let batched = maml(&task, 3);
+    let inputs = random_inputs(&batched, 11);
+    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    let together = batched.evaluate(&slices)[0][0];
+    let apart: f64 = (0..3)
+        .map(|t| {
+            let own = |i: usize| {
+                let size = inputs[i].len() / 3;
+                &inputs[i][t * size..(t + 1) * size]
+            };
+            let arguments: Vec<&[f64]> = (0..inputs.len())
+                .map(|i| if i < 4 { own(i) } else { slices[i] })
+                .collect();
+            task.evaluate(&arguments)[0][0] / 3.0
+        })
+        .sum();
+    assert!((together - apart).abs() < 1e-12, "{together} {apart}");
+}
+
+#[test]
+fn maml_gradient_equals_that_of_jax() {
+    let fixture: serde_json::Value =
+        serde_json::from_str(include_str!("fixtures/maml.json")).unwrap();
+    let model = Model::read(include_bytes!("fixtures/maml.onnx")).unwrap();
+    let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
+    let numbers = |value: &serde_json::Value| -> Vec<f64> {
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect()
+    };
+    let past = model.function(&[("batch", size("past"))]).unwrap();
+    let future = model.function(&[("batch", size("future"))]).unwrap();
+    let derived = maml(&task(&past, &future), size("tasks"));
+    let inputs: Vec<_> = derived
+        .inputs()
+        .iter()
+        .map(|port| {
+            let stored = model.parameters().iter().find(|p| p.name == port.name);
+            let data = match stored {
+                Some(parameter) => parameter.data.iter().map(|&x| f64::from(x)).collect(),
+                None if port.name == "alpha" => vec![fixture["alpha"].as_f64().unwrap()],
+                None => numbers(&fixture["data"][&port.name]),
+            };
+            (port.shape.clone(), data)
+        })
+        .collect();
+    let outputs = run_onnx(&derived.to_onnx(model.opset()), &inputs, 1);
+    let loss = fixture["meta_loss"].as_f64().unwrap();
+    assert!((f64::from(outputs[0][0]) / loss - 1.0).abs() < 1e-5);
+    for (port, found) in derived.outputs().iter().zip(&outputs).skip(2) {
+        let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+        let expected = numbers(&fixture["meta_gradient"][port.name.trim_start_matches("d.")]);
+        let error = relative_error(&found, &expected, 0.0);
+        assert!(error < 1e-4, "{}: {error:.1e}", port.name);
+    }
+    println!("{} nodes", derived.node_count());
+}
+
+#[test]
+fn the_same_model_gives_the_same_bytes_and_the_same_bits() {
+    let bytes = || {
+        let model = Model::read(include_bytes!("fixtures/maml.onnx")).unwrap();
+        let f = |rows| model.function(&[("batch", rows)]).unwrap();
+        let derived = maml(&task(&f(6), &f(5)), 4);
+        (derived.to_onnx(model.opset()), derived)
+    };
+    let ((first, derived), (second, _)) = (bytes(), bytes());
+    assert_eq!(first, second);
+    let shapes = derived.inputs().iter().map(|p| p.shape.clone());
+    let inputs: Vec<_> = shapes.zip(random_inputs(&derived, 2)).collect();
+    let bits = |threads| -> Vec<Vec<u32>> {
+        let outputs = run_onnx(&first, &inputs, threads);
+        outputs
+            .into_iter()
+            .map(|v| v.into_iter().map(f32::to_bits).collect())
+            .collect()
+    };
+    let once = bits(1);
+    assert!([1, 2, 4].into_iter().all(|threads| bits(threads) == once));
+}
+
+#[test]
+fn a_gradient_step_on_a_layer_is_one_gemm() {
+    let mut g = Graph::new();
+    let (x, w, y) = (
+        g.input("x", &[16, 4]),
+        g.input("w", &[4, 3]),
+        g.input("y", &[16, 3]),
+    );
+    let prediction = g.mm(x, w, false, false);
+    let error = g.sub(prediction, y);
+    let square = g.mul(error, error);
+    let loss = g.mean(square, &[0, 1], false);
+    let gradient = g.gradient(loss, &[w])[0];
+    let step = g.scale(gradient, 0.1);
+    let adapted = g.sub(w, step);
+    let f = g.finish(&[("w'", adapted)]);
+    let onnx =
+        <onnx_grad::proto::ModelProto as prost::Message>::decode(f.to_onnx(18).as_slice()).unwrap();
+    let ops: Vec<String> = onnx
+        .graph
+        .unwrap()
+        .node
+        .into_iter()
+        .map(|n| n.op_type.unwrap())
+        .collect();
+    // The prediction minus the target, doubled by an addition, and the update.
+    assert_eq!(ops.iter().filter(|op| *op == "Gemm").count(), 2, "{ops:?}");
+    assert!(ops.len() <= 3, "{ops:?}");
+}

@@ -1,0 +1,480 @@
+//! Every operator: read from ONNX and run on ONNX Runtime it gives what our evaluator gives; its first and second order
+//! gradients agree with central differences in float64, and their ONNX form, run on ONNX Runtime, with the evaluator.
+
+mod support;
+
+use onnx_grad::proto::{AttributeProto, TensorProto};
+use onnx_grad::{Function, Model};
+use support::*;
+
+/// A model of one node.
+#[derive(Default)]
+struct Case {
+    op: &'static str,
+    label: String,
+    opset: i64,
+    /// Shape and range of each float input.
+    inputs: Vec<(Vec<usize>, f64, f64)>,
+    constants: Vec<TensorProto>,
+    operands: Vec<String>,
+    attributes: Vec<AttributeProto>,
+    outputs: usize,
+}
+
+fn case(op: &'static str) -> Case {
+    Case {
+        op,
+        label: op.to_owned(),
+        opset: 18,
+        outputs: 1,
+        ..Default::default()
+    }
+}
+
+impl Case {
+    fn opset(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
+    }
+    fn input(self, shape: &[usize]) -> Self {
+        self.input_in(shape, -2.0, 2.0)
+    }
+    fn input_in(mut self, shape: &[usize], low: f64, high: f64) -> Self {
+        self.operands.push(format!("x{}", self.inputs.len()));
+        self.label += &format!(" {shape:?}");
+        self.inputs.push((shape.to_vec(), low, high));
+        self
+    }
+    fn skip(mut self) -> Self {
+        self.operands.push(String::new());
+        self
+    }
+    fn constant(mut self, tensor: TensorProto) -> Self {
+        self.operands.push(tensor.name().to_owned());
+        self.constants.push(tensor);
+        self
+    }
+    fn integers(self, list: &[i64]) -> Self {
+        let name = format!("c{}", self.constants.len());
+        self.constant(integers(&name, &[list.len()], list))
+    }
+    fn number(self, x: f64) -> Self {
+        let name = format!("c{}", self.constants.len());
+        self.constant(floats(&name, &[], &[x]))
+    }
+    fn int(mut self, name: &str, i: i64) -> Self {
+        self.label += &format!(" {name}={i}");
+        self.attributes.push(attribute_int(name, i));
+        self
+    }
+    fn float(mut self, name: &str, x: f32) -> Self {
+        self.attributes.push(attribute_float(name, x));
+        self
+    }
+    fn ints(mut self, name: &str, list: &[i64]) -> Self {
+        self.attributes.push(attribute_ints(name, list));
+        self
+    }
+    fn string(mut self, name: &str, s: &str) -> Self {
+        self.attributes.push(attribute_string(name, s));
+        self
+    }
+    fn outputs(mut self, count: usize) -> Self {
+        self.outputs = count;
+        self
+    }
+
+    /// The model; the shapes of the outputs are known once it has been read.
+    fn model(&self, output_shapes: &[Vec<usize>]) -> Vec<u8> {
+        let names: Vec<String> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
+        let inputs: Vec<_> = names
+            .iter()
+            .zip(&self.inputs)
+            .map(|(n, i)| (n.as_str(), i.0.clone()))
+            .collect();
+        let results: Vec<String> = (0..self.outputs).map(|i| format!("y{i}")).collect();
+        let outputs: Vec<_> = results
+            .iter()
+            .map(String::as_str)
+            .zip(output_shapes.iter().cloned())
+            .collect();
+        let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
+        let results: Vec<&str> = results.iter().map(String::as_str).collect();
+        let node = node(self.op, &operands, &results, self.attributes.clone());
+        bytes(&model(
+            self.opset,
+            &inputs,
+            vec![node],
+            self.constants.clone(),
+            &outputs,
+        ))
+    }
+
+    fn function(&self) -> (Function, Vec<u8>) {
+        let unknown = vec![vec![]; self.outputs];
+        let f = Model::read(&self.model(&unknown)).and_then(|model| model.function(&[]));
+        let f = f.unwrap_or_else(|e| panic!("{}: {e}", self.label));
+        let shapes: Vec<Vec<usize>> = f.outputs().iter().map(|port| port.shape.clone()).collect();
+        (f, self.model(&shapes))
+    }
+
+    fn check(&self, seed: u64) {
+        let mut random = Random(seed);
+        let data: Vec<Vec<f64>> = self
+            .inputs
+            .iter()
+            .map(|(shape, low, high)| random.tensor(numel(shape), *low, *high))
+            .map(|tensor| tensor.into_iter().map(|x| f64::from(x as f32)).collect())
+            .collect();
+        let (f, original) = self.function();
+        assert_differentiates(&self.label, &f, &data, seed);
+        let slices: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+        let fed: Vec<_> = self
+            .inputs
+            .iter()
+            .zip(&data)
+            .map(|(i, d)| (i.0.clone(), d.clone()))
+            .collect();
+        let (first, second) = first_and_second_order(&f, seed);
+        for (what, f, onnx) in [
+            ("the operator", &f, original),
+            ("its first order", &first, first.to_onnx(self.opset)),
+            ("its second order", &second, second.to_onnx(self.opset)),
+        ] {
+            let expected = f.evaluate(&slices);
+            let found = run_onnx(&onnx, &fed, 1);
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+                let error = relative_error(&found, expected, 1.0);
+                assert!(
+                    error < 2e-5,
+                    "{}: {what} on ONNX Runtime, output {i}: error {error:.1e}\n{found:?}\n{expected:?}",
+                    self.label
+                );
+            }
+        }
+    }
+}
+
+/// Checks each case with random sizes (1 to 4) under several seeds.
+fn check_all(cases: impl Fn(&mut Random) -> Vec<Case>) {
+    for seed in 1..=4 {
+        for case in cases(&mut Random(seed)) {
+            case.check(seed);
+        }
+    }
+}
+
+/// A pair of shapes that broadcast.
+fn broadcasting(random: &mut Random) -> (Vec<usize>, Vec<usize>) {
+    let full: Vec<usize> = (0..random.size(0, 3)).map(|_| random.size(1, 4)).collect();
+    let mut part = |skip: usize| -> Vec<usize> {
+        full.iter()
+            .skip(skip)
+            .map(|&d| if random.unit() < 0.3 { 1 } else { d })
+            .collect()
+    };
+    let (a, b) = (part(0), part(full.len() / 2));
+    if full.len() % 2 == 0 { (a, b) } else { (b, a) }
+}
+
+#[test]
+fn elementwise_of_one_operand() {
+    check_all(|r| {
+        let shape: Vec<usize> = (0..r.size(0, 3)).map(|_| r.size(1, 4)).collect();
+        let plain = [
+            "Abs",
+            "Cos",
+            "Erf",
+            "Exp",
+            "HardSigmoid",
+            "HardSwish",
+            "Identity",
+            "Mish",
+            "Neg",
+            "Relu",
+            "Sigmoid",
+            "Sign",
+            "Sin",
+            "Softplus",
+            "Softsign",
+            "Tanh",
+            "Selu",
+            "LeakyRelu",
+        ];
+        let mut cases: Vec<Case> = plain.iter().map(|op| case(op).input(&shape)).collect();
+        for op in ["Log", "Sqrt", "Reciprocal"] {
+            cases.push(case(op).input_in(&shape, 0.3, 2.0));
+        }
+        for op in ["Elu", "Celu", "LeakyRelu", "ThresholdedRelu"] {
+            cases.push(case(op).input(&shape).float("alpha", 0.7));
+        }
+        cases.push(
+            case("Selu")
+                .input(&shape)
+                .float("alpha", 1.2)
+                .float("gamma", 0.8),
+        );
+        cases.push(
+            case("HardSigmoid")
+                .input(&shape)
+                .float("alpha", 0.3)
+                .float("beta", 0.4),
+        );
+        cases.push(case("Gelu").opset(20).input(&shape));
+        cases.push(
+            case("Gelu")
+                .opset(20)
+                .input(&shape)
+                .string("approximate", "tanh"),
+        );
+        cases.push(case("Clip").input(&shape).number(-0.5).number(0.9));
+        cases.push(case("Clip").input(&shape).skip().number(0.4));
+        cases.push(case("Clip").input(&shape).number(0.0));
+        cases.push(case("Dropout").input(&shape));
+        cases.push(case("Cast").input(&shape).int("to", 1));
+        for p in [2.0, 3.0, 0.5, -1.0, -0.5, 1.0] {
+            cases.push(case("Pow").input_in(&shape, 0.4, 2.0).number(p));
+        }
+        cases
+    });
+}
+
+#[test]
+fn elementwise_of_two_operands_with_broadcasting() {
+    check_all(|r| {
+        let (a, b) = broadcasting(r);
+        let mut cases: Vec<Case> = ["Add", "Sub", "Mul", "Max", "Min", "Mean", "Sum"]
+            .iter()
+            .map(|op| case(op).input(&a).input(&b))
+            .collect();
+        cases.push(case("Div").input(&a).input_in(&b, 0.5, 2.0));
+        cases.push(case("Pow").input_in(&a, 0.5, 2.0).input(&b));
+        cases.push(case("PRelu").input(&[2, 3]).input(&[3]));
+        cases.push(case("Max").input(&a).input(&b).input(&a));
+        let mask = bools("mask", &[3, 1], &[true, false, true]);
+        cases.push(case("Where").constant(mask).input(&[3, 2]).input(&[2]));
+        cases
+    });
+}
+
+#[test]
+fn matrix_products() {
+    check_all(|r| {
+        let [m, k, n, t] = [0; 4].map(|_| r.size(1, 4));
+        let mut cases = vec![
+            case("MatMul").input(&[m, k]).input(&[k, n]),
+            case("MatMul").input(&[t, m, k]).input(&[k, n]),
+            case("MatMul").input(&[m, k]).input(&[t, k, n]),
+            case("MatMul").input(&[t, 1, m, k]).input(&[2, k, n]),
+            case("MatMul").input(&[k]).input(&[k, n]),
+            case("MatMul").input(&[t, m, k]).input(&[k]),
+            case("MatMul").input(&[k]).input(&[k]),
+        ];
+        for (ta, tb) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let a = if ta == 1 { [k, m] } else { [m, k] };
+            let b = if tb == 1 { [n, k] } else { [k, n] };
+            let gemm = || {
+                case("Gemm")
+                    .int("transA", ta)
+                    .int("transB", tb)
+                    .input(&a)
+                    .input(&b)
+            };
+            cases.push(gemm());
+            cases.push(gemm().input(&[n]));
+            cases.push(
+                gemm()
+                    .input(&[m, 1])
+                    .float("alpha", 0.3)
+                    .float("beta", -1.5),
+            );
+            cases.push(gemm().input(&[]));
+        }
+        cases
+    });
+}
+
+#[test]
+fn reductions() {
+    check_all(|r| {
+        let shape = [r.size(1, 4), r.size(2, 4), r.size(1, 3)];
+        let mut cases = vec![];
+        for op in [
+            "ReduceSum",
+            "ReduceMean",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceSumSquare",
+            "ReduceLogSumExp",
+            "ReduceL1",
+        ] {
+            cases.push(case(op).input(&shape).integers(&[1]).int("keepdims", 0));
+            cases.push(case(op).input(&shape).integers(&[0, -1]));
+            cases.push(case(op).input(&shape));
+        }
+        cases.push(case("ReduceL2").input_in(&shape, 0.2, 2.0).integers(&[-1]));
+        cases.push(
+            case("ReduceLogSum")
+                .input_in(&shape, 0.2, 2.0)
+                .integers(&[-1]),
+        );
+        cases.push(
+            case("ReduceMean")
+                .opset(13)
+                .input(&shape)
+                .ints("axes", &[1]),
+        );
+        cases.push(
+            case("ReduceMax")
+                .opset(13)
+                .input(&shape)
+                .ints("axes", &[0, 2])
+                .int("keepdims", 0),
+        );
+        cases.push(
+            case("ReduceSum")
+                .input(&shape)
+                .int("noop_with_empty_axes", 1),
+        );
+        cases
+    });
+}
+
+#[test]
+fn movement_of_elements() {
+    check_all(|r| {
+        let [a, b, c] = [r.size(2, 4), r.size(3, 5), r.size(1, 3)];
+        let shape = [a, b, c];
+        vec![
+            case("Concat")
+                .input(&[a, 2])
+                .input(&[a, 1])
+                .input(&[a, 3])
+                .int("axis", -1),
+            case("Concat").input(&[1, 2]).input(&[a, 2]).int("axis", 0),
+            case("Slice")
+                .input(&shape)
+                .integers(&[1])
+                .integers(&[i64::MAX])
+                .integers(&[1]),
+            case("Slice")
+                .input(&shape)
+                .integers(&[-2, 0])
+                .integers(&[-1, 1])
+                .integers(&[1, 0]),
+            case("Slice")
+                .input(&shape)
+                .integers(&[-1])
+                .integers(&[i64::MIN])
+                .integers(&[1])
+                .integers(&[-2]),
+            case("Slice")
+                .input(&shape)
+                .integers(&[0])
+                .integers(&[b as i64])
+                .integers(&[1])
+                .integers(&[2]),
+            case("Split")
+                .input(&shape)
+                .integers(&[1, b as i64 - 1])
+                .int("axis", 1)
+                .outputs(2),
+            case("Split")
+                .opset(13)
+                .input(&[a, 6])
+                .int("axis", -1)
+                .outputs(3),
+            case("Split")
+                .input(&[7, c])
+                .int("num_outputs", 3)
+                .outputs(3),
+            case("Reshape").input(&shape).integers(&[0, -1]),
+            case("Reshape").input(&shape).integers(&[c as i64, 1, -1]),
+            case("Transpose").input(&shape),
+            case("Transpose").input(&shape).ints("perm", &[1, 0, 2]),
+            case("Transpose").input(&shape).ints("perm", &[0, 2, 1]),
+            case("Expand")
+                .input(&[b, 1])
+                .integers(&[a as i64, 1, c as i64]),
+            case("Flatten").input(&shape).int("axis", 2),
+            case("Flatten").input(&shape).int("axis", 0),
+            case("Squeeze").input(&[1, a, 1]).integers(&[0]),
+            case("Squeeze").input(&[1, a, 1]),
+            case("Unsqueeze").input(&[a, c]).integers(&[0, -1]),
+            case("Gather")
+                .input(&shape)
+                .constant(integers("i", &[2, 2], &[0, 2, 2, -1]))
+                .int("axis", 1),
+            case("Gather")
+                .input(&shape)
+                .constant(integers("i", &[], &[1])),
+            case("Gather")
+                .input(&shape)
+                .constant(integers("i", &[2], &[1, 0]))
+                .int("axis", 0),
+            case("GatherElements")
+                .input(&[3, a])
+                .constant(integers(
+                    "i",
+                    &[2, a],
+                    &vec![2, 0, 1, 1, -1, 0, 0, 0][..2 * a],
+                ))
+                .int("axis", 0),
+            case("Pad").input(&shape).integers(&[0, 1, 0, 2, 0, 1]),
+            case("Pad")
+                .input(&shape)
+                .integers(&[1, -1, 0, 0, 2, 0])
+                .number(0.5),
+            case("Pad")
+                .input(&shape)
+                .integers(&[1, 2])
+                .skip()
+                .integers(&[1]),
+            case("Tile").input(&shape).integers(&[2, 1, 3]),
+        ]
+    });
+}
+
+#[test]
+fn normalisation() {
+    check_all(|r| {
+        let [n, ch, l] = [r.size(1, 3), 2 * r.size(1, 2), r.size(3, 4)];
+        let positive = |c: Case| {
+            c.input_in(&[ch], 0.5, 1.5)
+                .input(&[ch])
+                .input(&[ch])
+                .input_in(&[ch], 0.5, 2.0)
+        };
+        vec![
+            case("Softmax").input(&[n, l]),
+            case("Softmax").input(&[n, l, ch]).int("axis", 1),
+            case("LogSoftmax").input(&[n, l]),
+            case("LayerNormalization")
+                .input(&[n, ch, l])
+                .input(&[l])
+                .input(&[l]),
+            case("LayerNormalization")
+                .input(&[n, l, ch])
+                .input(&[l, ch])
+                .int("axis", 1)
+                .float("epsilon", 1e-3),
+            case("RMSNormalization")
+                .opset(23)
+                .input(&[n, l])
+                .input(&[l]),
+            positive(case("BatchNormalization").input(&[n, ch, l])),
+            positive(case("BatchNormalization").input(&[n, ch])),
+            case("InstanceNormalization")
+                .input(&[n, ch, l])
+                .input(&[ch])
+                .input(&[ch]),
+            case("GroupNormalization")
+                .opset(21)
+                .input(&[n, ch, l])
+                .input(&[ch])
+                .input(&[ch])
+                .int("num_groups", 2),
+        ]
+    });
+}
