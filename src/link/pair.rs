@@ -65,7 +65,7 @@ mod tests {
         let (mut left, mut right) = pair();
         left.write_all(&[1, 2, 3]).unwrap();
         left.write_all(&[4]).unwrap();
-        let mut received = Vec::<u8>::new();
+        let mut received: Vec<u8> = Vec::new();
         let mut buffer = [0; 2];
         loop {
             match right.read(&mut buffer, Instant::now()).unwrap() {

@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, Read, Write},
+    os::fd::{AsRawFd, BorrowedFd},
     path::Path,
     time::{Duration, Instant},
 };
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serialport::{ClearBuffer, ErrorKind, SerialPort, TTYPort};
 
 use super::{Link, LinkError};
@@ -33,10 +35,20 @@ impl SerialLink {
             Ok(port) => {
                 let link = Self { port, name };
                 link.port.clear(ClearBuffer::Input).map_err(|_| link.vanished())?;
+                link.never_block()?;
                 Ok(link)
             }
             Err(error) => Err(opening(name, &error)),
         }
+    }
+
+    /// Makes a write take what the port has room for. Otherwise one that the port has no room for would block the control
+    /// loop, whatever the timeout is.
+    fn never_block(&self) -> Result<(), LinkError> {
+        // SAFETY: the port owns the descriptor and lives longer than this borrow of it.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(self.port.as_raw_fd()) };
+        fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|_| self.vanished())?;
+        Ok(())
     }
 
     fn vanished(&self) -> LinkError {
@@ -57,7 +69,8 @@ impl Link for SerialLink {
                 Ok(0) => return Err(self.vanished()),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if again(&error) && Instant::now() < deadline => {}
+                Err(error) if again(&error) => return Ok(0),
                 Err(_) => return Err(self.vanished()),
             }
         }
@@ -65,11 +78,25 @@ impl Link for SerialLink {
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         self.port.set_timeout(WRITE_PATIENCE).map_err(|_| self.vanished())?;
-        self.port.write_all(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => LinkError::Blocked { port: self.name.clone() },
-            _ => self.vanished(),
-        })
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.port.write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if again(&error) && Instant::now() < deadline => {}
+                Err(error) if again(&error) || error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(LinkError::Blocked { port: self.name.clone() });
+                }
+                Err(_) => return Err(self.vanished()),
+            }
+        }
+        Ok(())
     }
+}
+
+/// Whether the same call may succeed the next time.
+fn again(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 /// Says why a port could not be opened.
