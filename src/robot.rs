@@ -131,7 +131,11 @@ pub struct AdaptSettings {
 
 impl Default for AdaptSettings {
     fn default() -> Self {
-        Self { rule: Rule::OneStep, gate_holdout: 4, step_norm_limit: 10.0 }
+        Self {
+            rule: Rule::OneStep,
+            gate_holdout: 4,
+            step_norm_limit: 10.0,
+        }
     }
 }
 
@@ -237,7 +241,10 @@ impl Robot {
     /// # Errors
     /// [`RobotError`], which names the file, the key and what is expected.
     pub fn read(path: &Path) -> Result<Self, RobotError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RobotError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RobotError::Read {
+            path: path.into(),
+            source,
+        })?;
         let mut robot = Self::parse(&text, path)?;
         robot.model = path.parent().unwrap_or(Path::new("")).join(&robot.model);
         Ok(robot)
@@ -248,13 +255,24 @@ impl Robot {
     /// # Errors
     /// [`RobotError`], as [`Robot::read`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, RobotError> {
-        let mut robot: Self = toml::from_str(text)
-            .map_err(|source| RobotError::Syntax { path: path.into(), source: Box::new(source) })?;
+        let mut robot: Self = toml::from_str(text).map_err(|source| RobotError::Syntax {
+            path: path.into(),
+            source: Box::new(source),
+        })?;
         if let Some((key, value, expected)) = robot.first_fault() {
-            return Err(RobotError::Value { path: path.into(), key, value, expected });
+            return Err(RobotError::Value {
+                path: path.into(),
+                key,
+                value,
+                expected,
+            });
         }
         for action in &robot.action {
-            let limit = Limit { min: action.min, max: action.max, rate: action.rate_limit_per_s };
+            let limit = Limit {
+                min: action.min,
+                max: action.max,
+                rate: action.rate_limit_per_s,
+            };
             let limiter = Limiter::new(limit).map_err(|fault| RobotError::Value {
                 path: path.into(),
                 key: format!("action '{}'", action.name),
@@ -285,7 +303,12 @@ impl Robot {
     fn first_fault(&self) -> Option<(String, String, String)> {
         let mut checks = Checks(None);
         let range = |low: f64, high: f64| move |v: f64| v.is_finite() && v >= low && v <= high;
-        checks.number("rate_hz", self.rate_hz, range(0.5, 1000.0), "between 0.5 and 1000");
+        checks.number(
+            "rate_hz",
+            self.rate_hz,
+            range(0.5, 1000.0),
+            "between 0.5 and 1000",
+        );
         let period_ms = 1e3 / self.rate_hz;
         checks.number(
             "link.lifetime_ms",
@@ -293,38 +316,96 @@ impl Robot {
             range(period_ms, 1000.0),
             &format!("between one tick ({period_ms} ms) and 1000"),
         );
-        checks.count("observation", self.observation.len(), 1, surefoot_wire::MAX_OBSERVATION);
+        checks.count(
+            "observation",
+            self.observation.len(),
+            1,
+            surefoot_wire::MAX_OBSERVATION,
+        );
         checks.count("action", self.action.len(), 1, surefoot_wire::MAX_ACTION);
-        let names = self.observation.iter().map(|c| &c.name).chain(self.action.iter().map(|c| &c.name));
+        let names = self
+            .observation
+            .iter()
+            .map(|c| &c.name)
+            .chain(self.action.iter().map(|c| &c.name));
         let mut seen = std::collections::BTreeSet::new();
         for name in names {
-            checks.require(seen.insert(name), "name", name, "unique among observations and actions");
+            checks.require(
+                seen.insert(name),
+                "name",
+                name,
+                "unique among observations and actions",
+            );
             let fits = !name.is_empty() && name.len() <= surefoot_wire::MAX_NAME;
             checks.require(fits, "name", name, "1 to 24 bytes long");
         }
         for action in &self.action {
             let key = |field: &str| format!("action '{}'.{field}", action.name);
             let within = |v: f64| v >= f64::from(action.min) && v <= f64::from(action.max);
-            checks.number(&key("safe"), f64::from(action.safe), within, "within min and max");
+            checks.number(
+                &key("safe"),
+                f64::from(action.safe),
+                within,
+                "within min and max",
+            );
         }
-        checks.number("adapt.step_norm_limit", f64::from(self.adapt.step_norm_limit), |v| v > 0.0, "above 0");
+        checks.number(
+            "adapt.step_norm_limit",
+            f64::from(self.adapt.step_norm_limit),
+            |v| v > 0.0,
+            "above 0",
+        );
         checks.count("adapt.gate_holdout", self.adapt.gate_holdout, 1, 1024);
         checks.count("plan.candidates", self.plan.candidates, 2, 100_000);
         checks.count("plan.horizon", self.plan.horizon, 1, 200);
-        checks.number("plan.noise", f64::from(self.plan.noise), |v| v > 0.0 && v <= 2.0, "above 0, at most 2");
+        checks.number(
+            "plan.noise",
+            f64::from(self.plan.noise),
+            |v| v > 0.0 && v <= 2.0,
+            "above 0, at most 2",
+        );
         let correlation = f64::from(self.plan.noise_correlation);
-        checks.number("plan.noise_correlation", correlation, |v| (0.0..1.0).contains(&v), "at least 0 and below 1");
-        checks.number("plan.temperature", f64::from(self.plan.temperature), |v| v > 0.0, "above 0");
+        checks.number(
+            "plan.noise_correlation",
+            correlation,
+            |v| (0.0..1.0).contains(&v),
+            "at least 0 and below 1",
+        );
+        checks.number(
+            "plan.temperature",
+            f64::from(self.plan.temperature),
+            |v| v > 0.0,
+            "above 0",
+        );
         for (key, weight) in [
             ("cost.position", self.cost.position),
             ("cost.heading", self.cost.heading),
             ("cost.action_rate", self.cost.action_rate),
         ] {
-            checks.number(key, f64::from(weight), |v| v.is_finite() && v >= 0.0, "finite and not negative");
+            checks.number(
+                key,
+                f64::from(weight),
+                |v| v.is_finite() && v >= 0.0,
+                "finite and not negative",
+            );
         }
-        checks.number("path.speed_m_s", self.path.speed_m_s, |v| v.is_finite() && v > 0.0, "finite and above 0");
-        checks.number("path.size_m", self.path.size_m, |v| v.is_finite() && v > 0.0, "finite and above 0");
-        for (key, name) in [("path.x", &self.path.x), ("path.y", &self.path.y), ("path.yaw", &self.path.yaw)] {
+        checks.number(
+            "path.speed_m_s",
+            self.path.speed_m_s,
+            |v| v.is_finite() && v > 0.0,
+            "finite and above 0",
+        );
+        checks.number(
+            "path.size_m",
+            self.path.size_m,
+            |v| v.is_finite() && v > 0.0,
+            "finite and above 0",
+        );
+        for (key, name) in [
+            ("path.x", &self.path.x),
+            ("path.y", &self.path.y),
+            ("path.yaw", &self.path.yaw),
+        ] {
             let known = self.observation.iter().any(|channel| &channel.name == name);
             checks.require(known, key, name, "the name of an [[observation]]");
         }

@@ -82,7 +82,11 @@ impl Tick {
         planner.set_parameters(adapter.parameters());
         let (states, actions) = (model.contract.state.len(), robot.action.len());
         Ok(Self {
-            encoder: Encoder::new(indices.into_iter().map(|index| (index, robot.observation[index].wraps))),
+            encoder: Encoder::new(
+                indices
+                    .into_iter()
+                    .map(|index| (index, robot.observation[index].wraps)),
+            ),
             window: Window::new(adapter.window_length(), states, actions, robot.period_us()),
             tracker: Tracker::new(Path::new(robot.path.shape, robot.path.size_m)),
             guard: Guard::new(robot),
@@ -119,7 +123,8 @@ impl Tick {
             Degradation::ReusedPlan | Degradation::ShedAdaptation => Effort::Keep,
             Degradation::ThetaStar | Degradation::Safe => Effort::Star,
         };
-        let (adaptation, failed_step) = self.adapter.update(&self.window, record.transition, effort);
+        let (adaptation, failed_step) =
+            self.adapter.update(&self.window, record.transition, effort);
         record.adaptation = Some(adaptation);
         let adapted = (self.clock)();
 
@@ -127,12 +132,19 @@ impl Tick {
         let planned = (self.clock)();
 
         // A failing rollout leaves the shifted plan, which is as good as a tick without time for one.
-        let degradation = if failed_plan.is_some() { degradation.max(Degradation::ReusedPlan) } else { degradation };
+        let degradation = if failed_plan.is_some() {
+            degradation.max(Degradation::ReusedPlan)
+        } else {
+            degradation
+        };
         record.set_degradation(degradation);
         let (command, guard) = if degradation == Degradation::Safe {
             self.guard.safe()
         } else {
-            self.guard.check(&plan.actions[..self.future * self.previous_action.len()], &self.previous_action)
+            self.guard.check(
+                &plan.actions[..self.future * self.previous_action.len()],
+                &self.previous_action,
+            )
         };
         self.previous_action.copy_from_slice(command.first());
         record.action = command.first().to_vec();
@@ -149,7 +161,12 @@ impl Tick {
             guard_ns: span(planned, ended),
             total_ns: span(started, ended),
         });
-        Outcome { command, record, plan, fault: failed_step.or(failed_plan) }
+        Outcome {
+            command,
+            record,
+            plan,
+            fault: failed_step.or(failed_plan),
+        }
     }
 
     /// Observation to state, window and path. Returns how far a missing state makes the tick fall back.
@@ -157,11 +174,17 @@ impl Tick {
         if !self.encoder.encode(observation.values, &mut self.state) {
             self.window.gap();
             self.blind += 1;
-            return if self.blind < BLIND_TICKS { Degradation::ReusedPlan } else { Degradation::Safe };
+            return if self.blind < BLIND_TICKS {
+                Degradation::ReusedPlan
+            } else {
+                Degradation::Safe
+            };
         }
         self.blind = 0;
         if observation.armed {
-            record.transition = self.window.push(observation.robot_time_us, observation.applied, &self.state);
+            record.transition =
+                self.window
+                    .push(observation.robot_time_us, observation.applied, &self.state);
         } else {
             self.window.clear();
         }
@@ -190,7 +213,11 @@ impl Tick {
         record: &mut schema::Tick,
     ) -> (schema::Plan, Option<ModelError>) {
         let horizon = (self.reference.len() / 3) as u32;
-        let mut plan = schema::Plan { tick, horizon, ..schema::Plan::default() };
+        let mut plan = schema::Plan {
+            tick,
+            horizon,
+            ..schema::Plan::default()
+        };
         if matches!(degradation, Degradation::ReusedPlan | Degradation::Safe) {
             plan.actions = self.planner.shift(&self.previous_action).to_vec();
             return (plan, None);

@@ -65,13 +65,21 @@ impl Adapter {
         settings: &AdaptSettings,
         clock: Clock,
     ) -> Result<Self, ModelError> {
-        let program = |name: &'static str, function: Result<onnx_grad::Function, onnx_grad::Error>| {
-            let function = function.map_err(|source| ModelError::Derive { graph: name, source })?;
-            Program::new(runtime, name, &function, model.onnx.opset(), clock)
-        };
+        let program =
+            |name: &'static str, function: Result<onnx_grad::Function, onnx_grad::Error>| {
+                let function = function.map_err(|source| ModelError::Derive {
+                    graph: name,
+                    source,
+                })?;
+                Program::new(runtime, name, &function, model.onnx.opset(), clock)
+            };
         let contract = &model.contract;
         let mut star = Parameters {
-            values: model.parameters().iter().map(|values| values.to_vec()).collect(),
+            values: model
+                .parameters()
+                .iter()
+                .map(|values| values.to_vec())
+                .collect(),
             hash: [0; 16],
         };
         star.rehash();
@@ -106,8 +114,16 @@ impl Adapter {
     /// Adapts to a window, as the rule and the effort say. `newest` tells that the window's last transition was added in
     /// this tick, so that the parameters used so far can be scored on it first. When ONNX Runtime fails, theta* is used
     /// and the failure returned beside the record.
-    pub fn update(&mut self, window: &Window, newest: bool, effort: Effort) -> (Adaptation, Option<ModelError>) {
-        let mut record = Adaptation { window: window.len() as u32, ..Adaptation::default() };
+    pub fn update(
+        &mut self,
+        window: &Window,
+        newest: bool,
+        effort: Effort,
+    ) -> (Adaptation, Option<ModelError>) {
+        let mut record = Adaptation {
+            window: window.len() as u32,
+            ..Adaptation::default()
+        };
         let result = self.decide(window, newest, effort, &mut record);
         if result.is_err() {
             self.used.clone_from(&self.star);
@@ -128,8 +144,11 @@ impl Adapter {
             self.fill(window);
             self.mask_range(window.len() - 1, window.len());
             record.error_star = Some(self.score(Which::Star)?);
-            record.error_used =
-                if self.used.hash == self.star.hash { record.error_star } else { Some(self.score(Which::Used)?) };
+            record.error_used = if self.used.hash == self.star.hash {
+                record.error_star
+            } else {
+                Some(self.score(Which::Used)?)
+            };
         }
         if self.settings.rule == Rule::None {
             return Ok(Decision::Off);
@@ -140,7 +159,11 @@ impl Adapter {
         let holdout = self.settings.gate_holdout;
         if effort == Effort::Star || window.len() <= holdout {
             self.used.clone_from(&self.star);
-            return Ok(if effort == Effort::Star { Decision::Shed } else { Decision::WindowShort });
+            return Ok(if effort == Effort::Star {
+                Decision::Shed
+            } else {
+                Decision::WindowShort
+            });
         }
         if self.settings.rule == Rule::OneStep {
             self.used.clone_from(&self.star);
@@ -174,7 +197,9 @@ impl Adapter {
 
     /// Whether a step is finite and within the bound on the parameters' change.
     fn accepts(&self, step: &Step) -> bool {
-        let finite = [step.loss_before, step.loss_after, step.gradient_norm].iter().all(|v| v.is_finite());
+        let finite = [step.loss_before, step.loss_after, step.gradient_norm]
+            .iter()
+            .all(|v| v.is_finite());
         finite && step.step_norm <= self.settings.step_norm_limit
     }
 
@@ -195,7 +220,8 @@ impl Adapter {
     /// One inner step from the parameters in use, on the unmasked rows; theta' stays in the adapt graph's outputs.
     fn step(&mut self) -> Result<Step, ModelError> {
         self.adapt.input_mut(3).copy_from_slice(&self.mask);
-        self.adapt.set_parameters(FIRST_PARAMETER, &self.used.values);
+        self.adapt
+            .set_parameters(FIRST_PARAMETER, &self.used.values);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
         Ok(Step {
@@ -215,7 +241,9 @@ impl Adapter {
             Which::Trial => {
                 for index in 0..self.star.values.len() {
                     let trial = self.adapt.output(FIRST_ADAPTED + index);
-                    self.loss.input_mut(FIRST_PARAMETER + index).copy_from_slice(trial);
+                    self.loss
+                        .input_mut(FIRST_PARAMETER + index)
+                        .copy_from_slice(trial);
                 }
             }
         }

@@ -62,21 +62,30 @@ impl Demo {
     /// Runs the course with every rule and seed, and compares.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let mut loaded = super::load(&self.robot, None)?;
-        let scene = Scene::load(&super::scene_beside(&self.robot))?.at_rate(Some(loaded.robot.rate_hz))?;
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
+        let scene =
+            Scene::load(&super::scene_beside(&self.robot))?.at_rate(Some(loaded.robot.rate_hz))?;
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot create {}", self.out.display()))?;
 
         let ticks = (self.seconds * loaded.robot.rate_hz) as u64;
-        let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {percent:>3} % {msg} ({eta} left)")?;
+        let style = ProgressStyle::with_template(
+            "{prefix:>10} [{bar:40}] {percent:>3} % {msg} ({eta} left)",
+        )?;
         let bar = ProgressBar::new(ticks * self.seeds * Rule::ALL.len() as u64).with_style(style);
         let (mut all, mut paths) = (Vec::new(), Vec::new());
         for rule in Rule::ALL {
             bar.set_prefix(rule.name());
             loaded.robot.adapt.rule = rule;
-            let mut runs = Runs { rule, logs: Vec::new(), stopped_early: 0 };
+            let mut runs = Runs {
+                rule,
+                logs: Vec::new(),
+                stopped_early: 0,
+            };
             for seed in 0..self.seeds {
                 bar.set_message(format!("seed {seed}"));
                 let path = self.out.join(format!("{}-{seed}.mcap", rule.name()));
-                runs.stopped_early += u64::from(!self.drive(&loaded, &scene, seed, ticks, &path, &bar)?);
+                runs.stopped_early +=
+                    u64::from(!self.drive(&loaded, &scene, seed, ticks, &path, &bar)?);
                 runs.logs.push(Log::read(&path)?);
                 paths.push(path);
             }
@@ -86,13 +95,24 @@ impl Demo {
 
         let page = self.out.join("report.html");
         let (report, summaries) = self.report(&loaded, all)?;
-        std::fs::write(&page, report).with_context(|| format!("cannot write {}", page.display()))?;
+        std::fs::write(&page, report)
+            .with_context(|| format!("cannot write {}", page.display()))?;
         if self.json {
-            let rules: BTreeMap<_, _> = summaries.iter().map(|(rule, figures)| (rule.name(), figures)).collect();
-            println!("{}", json!({ "rules": rules, "seeds": self.seeds, "logs": paths, "report": page }));
+            let rules: BTreeMap<_, _> = summaries
+                .iter()
+                .map(|(rule, figures)| (rule.name(), figures))
+                .collect();
+            println!(
+                "{}",
+                json!({ "rules": rules, "seeds": self.seeds, "logs": paths, "report": page })
+            );
         } else {
             println!("{}", self.table(&summaries));
-            println!("logs   {}/*.mcap (surefoot replay proves them)\nreport {}", self.out.display(), page.display());
+            println!(
+                "logs   {}/*.mcap (surefoot replay proves them)\nreport {}",
+                self.out.display(),
+                page.display()
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -108,12 +128,17 @@ impl Demo {
         bar: &ProgressBar,
     ) -> anyhow::Result<bool> {
         if log.exists() {
-            std::fs::remove_file(log).with_context(|| format!("cannot replace {}", log.display()))?;
+            std::fs::remove_file(log)
+                .with_context(|| format!("cannot replace {}", log.display()))?;
         }
         let changes = std::slice::from_ref(&self.change);
         let robot = SimulatedRobot::new(scene, Some(&self.terrain), changes, seed)?;
         let simulation = Simulation::start(robot, Pace::LockStep)?;
-        let change = format!("{} at {} s", self.change.name, self.change.at_us as f64 * 1e-6);
+        let change = format!(
+            "{} at {} s",
+            self.change.name,
+            self.change.at_us as f64 * 1e-6
+        );
         let options = Options {
             port: simulation.port().display().to_string(),
             seed,
@@ -121,11 +146,21 @@ impl Demo {
             ticks: Some(ticks),
             lock_step: true,
             robot_toml: loaded.robot_toml.clone(),
-            extra: BTreeMap::from([("terrain".into(), self.terrain.clone()), ("change".into(), change)]),
+            extra: BTreeMap::from([
+                ("terrain".into(), self.terrain.clone()),
+                ("change".into(), change),
+            ]),
         };
         let mut count = |_: &schema::Tick| bar.inc(1);
         let never = AtomicBool::new(false);
-        let ended = run::run(&loaded.runtime, &loaded.robot, &loaded.model, &options, &never, &mut count);
+        let ended = run::run(
+            &loaded.runtime,
+            &loaded.robot,
+            &loaded.model,
+            &options,
+            &never,
+            &mut count,
+        );
         let outcome = simulation.finish()?;
         if let Some(failure) = outcome.robot.failure() {
             anyhow::bail!("the simulation failed: {failure}");
@@ -137,14 +172,22 @@ impl Demo {
         }
     }
 
-    fn report(&self, loaded: &Loaded, all: Vec<Runs>) -> anyhow::Result<(String, Vec<(Rule, serde_json::Value)>)> {
+    fn report(
+        &self,
+        loaded: &Loaded,
+        all: Vec<Runs>,
+    ) -> anyhow::Result<(String, Vec<(Rule, serde_json::Value)>)> {
         let robot = &loaded.robot;
-        let first_tick = all.iter().flat_map(|runs| &runs.logs).find_map(|log| log.ticks.first());
+        let first_tick = all
+            .iter()
+            .flat_map(|runs| &runs.logs)
+            .find_map(|log| log.ticks.first());
         let start_us = first_tick.context("no tick was logged")?.robot_time_us;
         let change_time_s = self.change.at_us.saturating_sub(start_us) as f64 * 1e-6;
         let mut summaries = Vec::new();
         for runs in &all {
-            let summary = Summary::new(&runs.logs, change_time_s, robot.period_s()).context("no tick was logged")?;
+            let summary = Summary::new(&runs.logs, change_time_s, robot.period_s())
+                .context("no tick was logged")?;
             let mut figures = serde_json::to_value(summary)?;
             figures["stopped_early"] = runs.stopped_early.into();
             summaries.push((runs.rule, figures));
@@ -159,7 +202,9 @@ impl Demo {
             robot: &format!("{}, simulated", robot.name),
             course: &format!(
                 "{} of {} m at {} m/s on {}, {} ticks a second",
-                serde_json::to_value(robot.path.shape)?.as_str().unwrap_or_default(),
+                serde_json::to_value(robot.path.shape)?
+                    .as_str()
+                    .unwrap_or_default(),
                 robot.path.size_m,
                 robot.path.speed_m_s,
                 self.terrain,
@@ -169,13 +214,22 @@ impl Demo {
             change_time_s,
             tick_period_s: robot.period_s(),
             path: path.points().iter().map(|p| [p.x, p.y]).collect(),
-            rules: all.into_iter().map(|runs| RuleRuns { label: label(runs.rule), logs: runs.logs }).collect(),
+            rules: all
+                .into_iter()
+                .map(|runs| RuleRuns {
+                    label: label(runs.rule),
+                    logs: runs.logs,
+                })
+                .collect(),
         };
         Ok((report::demo(&report)?, summaries))
     }
 
     fn table(&self, summaries: &[(Rule, serde_json::Value)]) -> String {
-        let mut table = format!("\n{:<44}", format!("{}, {} seeds, means", self.change.name, self.seeds));
+        let mut table = format!(
+            "\n{:<44}",
+            format!("{}, {} seeds, means", self.change.name, self.seeds)
+        );
         for (rule, _) in summaries {
             table += &format!("{:>14}", rule.name());
         }
@@ -183,17 +237,39 @@ impl Demo {
             table += &format!("\n{name:<44}");
             for (_, figures) in summaries {
                 let value = key.split('.').fold(figures, |value, key| &value[key]);
-                let value = value.as_f64().map_or("-".into(), |value| format!("{:.digits$}", value * unit));
+                let value = value
+                    .as_f64()
+                    .map_or("-".into(), |value| format!("{:.digits$}", value * unit));
                 table += &format!("{value:>14}");
             }
         };
-        row("path error before the change, mm", 1e3, 1, "path_error_before_m");
+        row(
+            "path error before the change, mm",
+            1e3,
+            1,
+            "path_error_before_m",
+        );
         row("path error after it, mm", 1e3, 1, "path_error_after_m");
-        row("  standard deviation over seeds, mm", 1e3, 1, "path_error_after_std_m");
+        row(
+            "  standard deviation over seeds, mm",
+            1e3,
+            1,
+            "path_error_after_std_m",
+        );
         row("progress before it, m", 1.0, 2, "progress_before_m");
         row("progress after it, m", 1.0, 2, "progress_after_m");
-        row("prediction error after it, theta*", 1.0, 3, "prediction_error_after_star");
-        row("prediction error after it, as planned with", 1.0, 3, "prediction_error_after");
+        row(
+            "prediction error after it, theta*",
+            1.0,
+            3,
+            "prediction_error_after_star",
+        );
+        row(
+            "prediction error after it, as planned with",
+            1.0,
+            3,
+            "prediction_error_after",
+        );
         row("ticks adapted", 1.0, 0, "adapted_ticks");
         row("ticks refused by the gate", 1.0, 0, "refused_ticks");
         row("runs that the robot ended", 1.0, 0, "stopped_early");
@@ -201,9 +277,19 @@ impl Demo {
         row("tick, p99, ms", 1.0, 2, "tick_ms_p99");
         row("tick, max, ms", 1.0, 2, "tick_ms_max");
         for phase in ["encode", "adapt", "plan", "guard"] {
-            row(&format!("  {phase}, p50, ms"), 1.0, 3, &format!("phases.{phase}.ms_p50"));
+            row(
+                &format!("  {phase}, p50, ms"),
+                1.0,
+                3,
+                &format!("phases.{phase}.ms_p50"),
+            );
         }
-        row("outside ONNX Runtime, % of the tick", 1e2, 1, "own_time_share");
+        row(
+            "outside ONNX Runtime, % of the tick",
+            1e2,
+            1,
+            "own_time_share",
+        );
         row("deadline misses", 1.0, 0, "deadline_misses");
         table + "\n"
     }

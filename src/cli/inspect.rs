@@ -33,11 +33,14 @@ impl Inspect {
     /// Inspects the model.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let bytes = std::fs::read(&self.model).with_context(|| self.model.display().to_string())?;
-        let onnx = onnx_grad::Model::read(&bytes).with_context(|| self.model.display().to_string())?;
+        let onnx =
+            onnx_grad::Model::read(&bytes).with_context(|| self.model.display().to_string())?;
         let robot = self.robot.as_deref().map(Robot::read).transpose()?;
         let mut obstacles = Vec::new();
 
-        let contract = Contract::from_metadata(onnx.metadata()).map_err(|fault| obstacles.push(fault.to_string())).ok();
+        let contract = Contract::from_metadata(onnx.metadata())
+            .map_err(|fault| obstacles.push(fault.to_string()))
+            .ok();
         let mut pose = Pose { x: 0, y: 0, yaw: 0 };
         if contract.is_some() {
             let checked = Runtime::load().and_then(|runtime| {
@@ -50,13 +53,17 @@ impl Inspect {
             });
             obstacles.extend(checked.err().map(|fault| fault.to_string()));
         }
-        let (candidates, horizon) =
-            robot.as_ref().map_or((CANDIDATES, HORIZON), |robot| (robot.plan.candidates, robot.plan.horizon));
+        let (candidates, horizon) = robot.as_ref().map_or((CANDIDATES, HORIZON), |robot| {
+            (robot.plan.candidates, robot.plan.horizon)
+        });
         let mut graphs = vec![("predict", derive::predict(&onnx, candidates))];
         if let Some(contract) = contract.as_ref().filter(|_| obstacles.is_empty()) {
             graphs.push(("loss", derive::loss(&onnx, contract)));
             graphs.push(("adapt", derive::adapt(&onnx, contract)));
-            graphs.push(("rollout", derive::rollout(&onnx, contract, pose, candidates, horizon)));
+            graphs.push((
+                "rollout",
+                derive::rollout(&onnx, contract, pose, candidates, horizon),
+            ));
         }
         let mut derived = Vec::new();
         for (name, graph) in graphs {
@@ -65,26 +72,57 @@ impl Inspect {
                 Err(fault) => obstacles.push(format!("the {name} graph: {fault}")),
             }
         }
-        let flops = |name: &str| derived.iter().find(|(of, ..)| *of == name).map_or(0, |(.., flops)| *flops);
+        let flops = |name: &str| {
+            derived
+                .iter()
+                .find(|(of, ..)| *of == name)
+                .map_or(0, |(.., flops)| *flops)
+        };
         // A tick scores theta*, the parameters in use and the gate's trial, makes two steps, and rolls out once.
         let tick = 4 * flops("loss") + 2 * flops("adapt") + flops("rollout");
         let usable = obstacles.is_empty();
-        let step = |name: &str| contract.as_ref().and_then(|contract| contract.adapt.steps.get(name)).copied();
+        let step = |name: &str| {
+            contract
+                .as_ref()
+                .and_then(|contract| contract.adapt.steps.get(name))
+                .copied()
+        };
 
         if self.json {
-            let parameters: Vec<_> = onnx.parameters().iter().map(|p| json!({ "name": p.name, "shape": p.shape, "step": step(&p.name) })).collect();
-            let graphs: serde_json::Map<_, _> = derived.iter().map(|(name, nodes, flops)| ((*name).to_owned(), json!({ "nodes": nodes, "flops": flops }))).collect();
+            let parameters: Vec<_> = onnx
+                .parameters()
+                .iter()
+                .map(|p| json!({ "name": p.name, "shape": p.shape, "step": step(&p.name) }))
+                .collect();
+            let graphs: serde_json::Map<_, _> = derived
+                .iter()
+                .map(|(name, nodes, flops)| {
+                    (
+                        (*name).to_owned(),
+                        json!({ "nodes": nodes, "flops": flops }),
+                    )
+                })
+                .collect();
             let contract = contract.as_ref().map(Contract::to_json);
-            println!("{}", json!({
-                "opset": onnx.opset(), "parameters": parameters, "contract": contract, "graphs": graphs,
-                "flops_a_tick": tick, "usable": usable, "obstacles": obstacles,
-            }));
+            println!(
+                "{}",
+                json!({
+                    "opset": onnx.opset(), "parameters": parameters, "contract": contract, "graphs": graphs,
+                    "flops_a_tick": tick, "usable": usable, "obstacles": obstacles,
+                })
+            );
         } else {
             println!("{} (opset {})", self.model.display(), onnx.opset());
             if let Some(contract) = &contract {
-                println!("\nfor the robot '{}', a tick of {} s", contract.robot, contract.period_s);
+                println!(
+                    "\nfor the robot '{}', a tick of {} s",
+                    contract.robot, contract.period_s
+                );
                 for state in &contract.state {
-                    println!("  state   {:<18} {:<6} changes by {:.4} a tick", state.name, state.unit, state.scale);
+                    println!(
+                        "  state   {:<18} {:<6} changes by {:.4} a tick",
+                        state.name, state.unit, state.scale
+                    );
                 }
                 for action in &contract.action {
                     println!("  action  {:<18} {}", action.name, action.unit);
@@ -93,12 +131,20 @@ impl Inspect {
             }
             println!("\nparameters");
             for parameter in onnx.parameters() {
-                let adapts = step(&parameter.name).map_or("fixed".into(), |step| format!("inner step {step:.4}"));
-                println!("  {:<24} {:<14} {adapts}", parameter.name, format!("{:?}", parameter.shape));
+                let adapts = step(&parameter.name)
+                    .map_or("fixed".into(), |step| format!("inner step {step:.4}"));
+                println!(
+                    "  {:<24} {:<14} {adapts}",
+                    parameter.name,
+                    format!("{:?}", parameter.shape)
+                );
             }
             println!("\nderived for {candidates} candidates over {horizon} ticks");
             for (name, nodes, flops) in &derived {
-                println!("  {name:<10} {nodes:>6} nodes {:>10.2} MFLOP", *flops as f64 * 1e-6);
+                println!(
+                    "  {name:<10} {nodes:>6} nodes {:>10.2} MFLOP",
+                    *flops as f64 * 1e-6
+                );
             }
             println!("  a tick {:>29.2} MFLOP\n", tick as f64 * 1e-6);
             if usable {
@@ -108,6 +154,10 @@ impl Inspect {
                 println!("cannot be used: {obstacle}");
             }
         }
-        Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if usable {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

@@ -59,7 +59,8 @@ pub fn main() -> ExitCode {
 fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
-    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed)).context("cannot handle signals")?;
+    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed))
+        .context("cannot handle signals")?;
     Ok(stop)
 }
 
@@ -73,10 +74,16 @@ struct Loaded {
 
 fn load(robot_path: &Path, model: Option<&Path>) -> anyhow::Result<Loaded> {
     let robot = Robot::read(robot_path)?;
-    let robot_toml = std::fs::read_to_string(robot_path).with_context(|| robot_path.display().to_string())?;
+    let robot_toml =
+        std::fs::read_to_string(robot_path).with_context(|| robot_path.display().to_string())?;
     let runtime = Runtime::load()?;
     let model = DynamicsModel::load(model.unwrap_or(&robot.model), &runtime)?;
-    Ok(Loaded { robot, robot_toml, model, runtime })
+    Ok(Loaded {
+        robot,
+        robot_toml,
+        model,
+        runtime,
+    })
 }
 
 /// The default place of a simulated robot's scene: sim.toml beside its robot.toml.

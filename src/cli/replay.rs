@@ -33,6 +33,10 @@ impl Replay {
         } else {
             println!("{}: {comparison}", self.log.display());
         }
-        Ok(if comparison.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+        Ok(if comparison.is_exact() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(DIFFERENT)
+        })
     }
 }

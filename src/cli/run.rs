@@ -74,14 +74,27 @@ impl Run {
                 eprintln!("{}", status(tick));
             }
         };
-        let summary = run::run(&loaded.runtime, &loaded.robot, &loaded.model, &options, &stop, &mut show)?;
+        let summary = run::run(
+            &loaded.runtime,
+            &loaded.robot,
+            &loaded.model,
+            &options,
+            &stop,
+            &mut show,
+        )?;
         let log = summary.log.map(|log| {
             json!({ "ticks": log.ticks, "plans": log.plans, "events": log.events, "dropped": log.dropped })
         });
         if self.json {
-            println!("{}", json!({ "ticks": summary.ticks, "late": summary.late, "log": log }));
+            println!(
+                "{}",
+                json!({ "ticks": summary.ticks, "late": summary.late, "log": log })
+            );
         } else {
-            println!("{} ticks, {} late; the robot is safe", summary.ticks, summary.late);
+            println!(
+                "{} ticks, {} late; the robot is safe",
+                summary.ticks, summary.late
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -90,7 +103,9 @@ impl Run {
 fn status(tick: &schema::Tick) -> String {
     let tracking = tick.tracking.unwrap_or_default();
     let adaptation = tick.adaptation.clone().unwrap_or_default();
-    let total_ms = tick.timing.map_or(0.0, |timing| f64::from(timing.total_ns) * 1e-6);
+    let total_ms = tick
+        .timing
+        .map_or(0.0, |timing| f64::from(timing.total_ns) * 1e-6);
     format!(
         "tick {:>6}  off path {:>+6.1} mm  along {:>6.2} m  prediction error {:.2} (theta* {:.2})  {}  {total_ms:.1} ms",
         tick.tick,
@@ -98,6 +113,10 @@ fn status(tick: &schema::Tick) -> String {
         tracking.progress_m,
         adaptation.error_used.unwrap_or(f32::NAN),
         adaptation.error_star.unwrap_or(f32::NAN),
-        adaptation.decision().as_str_name().trim_start_matches("DECISION_").to_lowercase(),
+        adaptation
+            .decision()
+            .as_str_name()
+            .trim_start_matches("DECISION_")
+            .to_lowercase(),
     )
 }

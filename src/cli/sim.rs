@@ -46,7 +46,11 @@ impl Sim {
         let stop = super::stop_on_signal()?;
         let port = Pty::open().map_err(sim::Error::Port)?;
         println!("{}", json!({ "port": port.path() }));
-        let pace = if self.lock_step { Pace::LockStep } else { Pace::RealTime };
+        let pace = if self.lock_step {
+            Pace::LockStep
+        } else {
+            Pace::RealTime
+        };
         let mut failure = None;
         sim::serve(&mut robot, &port, pace, &stop, |robot, event| {
             let name = match event {
@@ -58,7 +62,10 @@ impl Sim {
             };
             let [x, y, _] = robot.pose().position;
             let mode = format!("{:?}", robot.mode()).to_lowercase();
-            println!("{}", json!({ "time_us": robot.time_us(), "event": name, "mode": mode, "x_m": x, "y_m": y }));
+            println!(
+                "{}",
+                json!({ "time_us": robot.time_us(), "event": name, "mode": mode, "x_m": x, "y_m": y })
+            );
             failure = robot.failure().map(ToString::to_string);
         })?;
         match failure {

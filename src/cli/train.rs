@@ -31,11 +31,14 @@ impl Train {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let bar = Mutex::new(ProgressBar::new(0));
-        let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {pos}/{len} {msg} ({eta} left)")?;
+        let style =
+            ProgressStyle::with_template("{prefix:>10} [{bar:40}] {pos}/{len} {msg} ({eta} left)")?;
         let show = |progress: Progress| {
             let Ok(mut bar) = bar.lock() else { return };
             let start = |bar: &mut ProgressBar, prefix: &'static str, length: usize| {
-                *bar = ProgressBar::new(length as u64).with_style(style.clone()).with_prefix(prefix);
+                *bar = ProgressBar::new(length as u64)
+                    .with_style(style.clone())
+                    .with_prefix(prefix);
             };
             match progress {
                 Progress::Episode { of } => {
@@ -46,20 +49,34 @@ impl Train {
                 }
                 Progress::Data(data) => {
                     bar.finish_and_clear();
-                    eprintln!("{} transitions in {} runs, {} runs kept for validation", data.transitions(), data.training.len(), data.validation.len());
+                    eprintln!(
+                        "{} transitions in {} runs, {} runs kept for validation",
+                        data.transitions(),
+                        data.training.len(),
+                        data.validation.len()
+                    );
                 }
                 Progress::Update { update, of, losses } => {
                     if bar.length() != Some(of as u64) {
                         start(&mut bar, "updates", of);
                     }
                     bar.set_position(update as u64);
-                    bar.set_message(format!("loss {:.4} -> {:.4} by one step", losses.before, losses.after));
+                    bar.set_message(format!(
+                        "loss {:.4} -> {:.4} by one step",
+                        losses.before, losses.after
+                    ));
                 }
                 Progress::Validation(checkpoint) => {
                     if let Some((update, losses)) = checkpoint.curve.last() {
-                        let best = checkpoint.best.as_ref().is_some_and(|(_, best)| best == losses);
+                        let best = checkpoint
+                            .best
+                            .as_ref()
+                            .is_some_and(|(_, best)| best == losses);
                         let mark = if best { "  best" } else { "" };
-                        let line = format!("{update:>7} updates: validation {:.4} -> {:.4}{mark}", losses.before, losses.after);
+                        let line = format!(
+                            "{update:>7} updates: validation {:.4} -> {:.4}{mark}",
+                            losses.before, losses.after
+                        );
                         bar.suspend(|| eprintln!("{line}"));
                     }
                 }

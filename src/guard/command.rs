@@ -10,7 +10,11 @@ pub struct SafeCommand {
 
 impl SafeCommand {
     pub(in crate::guard) fn new(actions: Vec<f32>, channels: usize, lifetime_ms: u16) -> Self {
-        Self { actions, channels, lifetime_ms }
+        Self {
+            actions,
+            channels,
+            lifetime_ms,
+        }
     }
 
     /// The actions (future, A), row-major, spaced one tick; the first applies at once.

@@ -35,7 +35,13 @@ impl Guard {
     pub fn check(&self, planned: &[f32], previous: &[f32]) -> (SafeCommand, schema::Guard) {
         if planned.iter().any(|value| !value.is_finite()) {
             let (command, did) = self.safe();
-            return (command, schema::Guard { non_finite: true, ..did });
+            return (
+                command,
+                schema::Guard {
+                    non_finite: true,
+                    ..did
+                },
+            );
         }
         let mut did = schema::Guard::default();
         let mut actions: Vec<f32> = Vec::with_capacity(planned.len());
@@ -51,13 +57,22 @@ impl Guard {
             did.rate_limited |= limiter.allows(wanted) && value != wanted;
             actions.push(value);
         }
-        (SafeCommand::new(actions, self.safe.len(), self.lifetime_ms), did)
+        (
+            SafeCommand::new(actions, self.safe.len(), self.lifetime_ms),
+            did,
+        )
     }
 
     /// The robot's safe action, for one tick after another.
     pub fn safe(&self) -> (SafeCommand, schema::Guard) {
         let command = SafeCommand::new(self.safe.clone(), self.safe.len(), self.lifetime_ms);
-        (command, schema::Guard { fallback: true, ..schema::Guard::default() })
+        (
+            command,
+            schema::Guard {
+                fallback: true,
+                ..schema::Guard::default()
+            },
+        )
     }
 }
 

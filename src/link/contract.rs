@@ -19,10 +19,16 @@ impl Contract {
     /// The hash that the robot must have too.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        contract_hash(self.period_us, pairs(&self.observation), pairs(&self.action))
+        contract_hash(
+            self.period_us,
+            pairs(&self.observation),
+            pairs(&self.action),
+        )
     }
 }
 
 fn pairs(channels: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    channels.iter().map(|(name, unit)| (name.as_str(), unit.as_str()))
+    channels
+        .iter()
+        .map(|(name, unit)| (name.as_str(), unit.as_str()))
 }

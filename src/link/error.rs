@@ -6,7 +6,9 @@ use surefoot_wire::{ChannelKind, PROTOCOL, Refusal};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LinkError {
     /// There is no such port.
-    #[error("{port}: no such port; plug in the robot or start the simulator. Serial ports here: {present}")]
+    #[error(
+        "{port}: no such port; plug in the robot or start the simulator. Serial ports here: {present}"
+    )]
     Missing {
         /// The port that was asked for.
         port: String,
@@ -20,7 +22,9 @@ pub enum LinkError {
         port: String,
     },
     /// The user may not open the port.
-    #[error("{port}: permission denied; add your user to the port's group (`ls -l {port}` names it) and log in again")]
+    #[error(
+        "{port}: permission denied; add your user to the port's group (`ls -l {port}` names it) and log in again"
+    )]
     Permission {
         /// The port.
         port: String,
@@ -54,7 +58,9 @@ pub enum LinkError {
         awaited: &'static str,
     },
     /// The firmware speaks another version of the protocol.
-    #[error("{port}: the robot speaks protocol {robot}, this program {PROTOCOL}; update the older one")]
+    #[error(
+        "{port}: the robot speaks protocol {robot}, this program {PROTOCOL}; update the older one"
+    )]
     Protocol {
         /// The port.
         port: String,
@@ -62,13 +68,17 @@ pub enum LinkError {
         robot: u16,
     },
     /// The firmware's messages have another layout.
-    #[error("{port}: the robot's messages have another layout; build firmware and program from the same release")]
+    #[error(
+        "{port}: the robot's messages have another layout; build firmware and program from the same release"
+    )]
     Schema {
         /// The port.
         port: String,
     },
     /// Another robot is on the port.
-    #[error("{port}: this is the robot '{robot}', not '{expected}'; name the right port or robot.toml")]
+    #[error(
+        "{port}: this is the robot '{robot}', not '{expected}'; name the right port or robot.toml"
+    )]
     Robot {
         /// The port.
         port: String,
@@ -78,7 +88,9 @@ pub enum LinkError {
         expected: String,
     },
     /// The robot has another tick period.
-    #[error("{port}: the robot's tick period is {robot} us, not {expected} us; change the rate on one side")]
+    #[error(
+        "{port}: the robot's tick period is {robot} us, not {expected} us; change the rate on one side"
+    )]
     Period {
         /// The port.
         port: String,
@@ -88,7 +100,9 @@ pub enum LinkError {
         expected: u32,
     },
     /// A channel is another one than was expected.
-    #[error("{port}: {kind} {index} is {robot} on the robot, but {expected} was expected; make them agree")]
+    #[error(
+        "{port}: {kind} {index} is {robot} on the robot, but {expected} was expected; make them agree"
+    )]
     Channel {
         /// The port.
         port: String,
@@ -122,7 +136,9 @@ pub enum LinkError {
         port: String,
     },
     /// A command with more values than the wire takes.
-    #[error("{port}: a command of {values} values is longer than the wire takes; plan fewer future actions")]
+    #[error(
+        "{port}: a command of {values} values is longer than the wire takes; plan fewer future actions"
+    )]
     CommandTooLong {
         /// The port.
         port: String,

@@ -86,7 +86,8 @@ impl<L: Link> Link for FaultInjector<L> {
             if count == 0 {
                 return Ok(0);
             }
-            self.to_host.pass(&bytes[..count], |bytes| self.ready.extend(bytes));
+            self.to_host
+                .pass(&bytes[..count], |bytes| self.ready.extend(bytes));
         }
         let count = buffer.len().min(self.ready.len());
         for (slot, byte) in buffer.iter_mut().zip(self.ready.drain(..count)) {
@@ -97,8 +98,13 @@ impl<L: Link> Link for FaultInjector<L> {
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         let mut damaged = Vec::new();
-        self.to_robot.pass(bytes, |bytes| damaged.extend_from_slice(bytes));
-        if damaged.is_empty() { Ok(()) } else { self.link.write_all(&damaged) }
+        self.to_robot
+            .pass(bytes, |bytes| damaged.extend_from_slice(bytes));
+        if damaged.is_empty() {
+            Ok(())
+        } else {
+            self.link.write_all(&damaged)
+        }
     }
 }
 
@@ -118,7 +124,13 @@ impl Lane {
     fn new(seed: u64, direction: u64, faults: Faults) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(direction);
-        Self { faults, random, frame: Vec::new(), held: Vec::new(), injected: Injected::default() }
+        Self {
+            faults,
+            random,
+            frame: Vec::new(),
+            held: Vec::new(),
+            injected: Injected::default(),
+        }
     }
 
     /// Takes bytes, and gives out what is left of each frame when it is whole.
@@ -160,7 +172,8 @@ impl Lane {
         if faults.delay_frames > 0 && self.hits(faults.delay) {
             self.injected.delayed += 1;
             let overtaking = self.random.random_range(1..=faults.delay_frames);
-            self.held.push((overtaking - 1, frame.repeat(copies as usize)));
+            self.held
+                .push((overtaking - 1, frame.repeat(copies as usize)));
         } else {
             (0..copies).for_each(|_| out(&frame));
         }
@@ -182,7 +195,8 @@ mod tests {
         let (link, mut robot) = pair();
         let mut link = FaultInjector::new(link, seed, faults, Faults::default());
         for index in 0..2000u32 {
-            link.write_all(&[(index % 255) as u8 + 1, (index / 255) as u8 + 1, 0]).unwrap();
+            link.write_all(&[(index % 255) as u8 + 1, (index / 255) as u8 + 1, 0])
+                .unwrap();
         }
         let mut arrived = Vec::new();
         let mut buffer = [0; 512];
@@ -196,7 +210,10 @@ mod tests {
     }
 
     fn only(change: impl Fn(&mut Faults)) -> Faults {
-        let mut faults = Faults { delay_frames: 3, ..Faults::default() };
+        let mut faults = Faults {
+            delay_frames: 3,
+            ..Faults::default()
+        };
         change(&mut faults);
         faults
     }
@@ -205,7 +222,13 @@ mod tests {
     fn without_faults_nothing_changes() {
         let (arrived, injected) = carried(1, Faults::default());
         assert_eq!(arrived.len(), 6000);
-        assert_eq!(injected, Injected { frames: 2000, ..Injected::default() });
+        assert_eq!(
+            injected,
+            Injected {
+                frames: 2000,
+                ..Injected::default()
+            }
+        );
     }
 
     #[test]
@@ -217,7 +240,11 @@ mod tests {
         assert!(usual(injected.dropped) && arrived.len() as u64 == 6000 - 3 * injected.dropped);
 
         let (arrived, injected) = carried(1, only(|faults| faults.flip = 0.1));
-        let bits: u32 = whole.iter().zip(&arrived).map(|(sent, came)| (sent ^ came).count_ones()).sum();
+        let bits: u32 = whole
+            .iter()
+            .zip(&arrived)
+            .map(|(sent, came)| (sent ^ came).count_ones())
+            .sum();
         assert!(usual(injected.flipped) && u64::from(bits) == injected.flipped);
 
         let (arrived, injected) = carried(1, only(|faults| faults.truncate = 0.1));
@@ -225,14 +252,18 @@ mod tests {
         assert!(usual(injected.truncated) && zeros == 2000 - injected.truncated);
 
         let (arrived, injected) = carried(1, only(|faults| faults.duplicate = 0.1));
-        assert!(usual(injected.duplicated) && arrived.len() as u64 == 6000 + 3 * injected.duplicated);
+        assert!(
+            usual(injected.duplicated) && arrived.len() as u64 == 6000 + 3 * injected.duplicated
+        );
 
         let (arrived, injected) = carried(1, only(|faults| faults.garbage = 0.1));
         assert!(usual(injected.garbage) && arrived.len() as u64 > 6000 + injected.garbage);
 
         let (arrived, injected) = carried(1, only(|faults| faults.delay = 0.1));
-        let numbers: Vec<u32> =
-            arrived.chunks(3).map(|frame| u32::from(frame[0]) + 255 * u32::from(frame[1])).collect();
+        let numbers: Vec<u32> = arrived
+            .chunks(3)
+            .map(|frame| u32::from(frame[0]) + 255 * u32::from(frame[1]))
+            .collect();
         let overtaken = numbers.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
         assert!(usual(injected.delayed) && overtaken > 100 && overtaken <= injected.delayed);
     }

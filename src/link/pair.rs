@@ -21,7 +21,11 @@ pub struct PairLink {
 pub fn pair() -> (PairLink, PairLink) {
     let (to_right, from_left) = channel();
     let (to_left, from_right) = channel();
-    let end = |to_peer, from_peer| PairLink { to_peer, from_peer, rest: Vec::new() };
+    let end = |to_peer, from_peer| PairLink {
+        to_peer,
+        from_peer,
+        rest: Vec::new(),
+    };
     (end(to_right, from_right), end(to_left, from_left))
 }
 
@@ -46,13 +50,17 @@ impl Link for PairLink {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.to_peer.send(bytes.to_vec()).map_err(|_| self.vanished())
+        self.to_peer
+            .send(bytes.to_vec())
+            .map_err(|_| self.vanished())
     }
 }
 
 impl PairLink {
     fn vanished(&self) -> LinkError {
-        LinkError::Vanished { port: self.name().to_owned() }
+        LinkError::Vanished {
+            port: self.name().to_owned(),
+        }
     }
 }
 
@@ -83,7 +91,9 @@ mod tests {
         drop(left);
         let mut buffer = [0; 2];
         assert_eq!(right.read(&mut buffer, Instant::now()), Ok(1));
-        let vanished = Err(LinkError::Vanished { port: "in-process line".to_owned() });
+        let vanished = Err(LinkError::Vanished {
+            port: "in-process line".to_owned(),
+        });
         assert_eq!(right.read(&mut buffer, Instant::now()), vanished);
         assert_eq!(right.write_all(&[1]).map(|()| 0), vanished);
     }

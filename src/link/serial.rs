@@ -31,10 +31,15 @@ impl SerialLink {
     /// [`LinkError`]: missing, busy, without permission, or no serial port.
     pub fn open(port: &str, baud: u32) -> Result<Self, LinkError> {
         let name = port.to_owned();
-        match serialport::new(port, baud).timeout(WRITE_PATIENCE).open_native() {
+        match serialport::new(port, baud)
+            .timeout(WRITE_PATIENCE)
+            .open_native()
+        {
             Ok(port) => {
                 let link = Self { port, name };
-                link.port.clear(ClearBuffer::Input).map_err(|_| link.vanished())?;
+                link.port
+                    .clear(ClearBuffer::Input)
+                    .map_err(|_| link.vanished())?;
                 link.never_block()?;
                 Ok(link)
             }
@@ -52,7 +57,9 @@ impl SerialLink {
     }
 
     fn vanished(&self) -> LinkError {
-        LinkError::Vanished { port: self.name.clone() }
+        LinkError::Vanished {
+            port: self.name.clone(),
+        }
     }
 }
 
@@ -64,7 +71,9 @@ impl Link for SerialLink {
     fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, LinkError> {
         loop {
             let patience = deadline.saturating_duration_since(Instant::now());
-            self.port.set_timeout(patience).map_err(|_| self.vanished())?;
+            self.port
+                .set_timeout(patience)
+                .map_err(|_| self.vanished())?;
             match self.port.read(buffer) {
                 Ok(0) => return Err(self.vanished()),
                 Ok(count) => return Ok(count),
@@ -77,7 +86,9 @@ impl Link for SerialLink {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        self.port.set_timeout(WRITE_PATIENCE).map_err(|_| self.vanished())?;
+        self.port
+            .set_timeout(WRITE_PATIENCE)
+            .map_err(|_| self.vanished())?;
         let deadline = Instant::now() + WRITE_PATIENCE;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -85,7 +96,9 @@ impl Link for SerialLink {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if again(&error) && Instant::now() < deadline => {}
                 Err(error) if again(&error) || error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(LinkError::Blocked { port: self.name.clone() });
+                    return Err(LinkError::Blocked {
+                        port: self.name.clone(),
+                    });
                 }
                 Err(_) => return Err(self.vanished()),
             }
@@ -96,24 +109,39 @@ impl Link for SerialLink {
 
 /// Whether the same call may succeed the next time.
 fn again(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+    )
 }
 
 /// Says why a port could not be opened.
 fn opening(port: String, error: &serialport::Error) -> LinkError {
     match error.kind() {
-        ErrorKind::Io(io::ErrorKind::NotFound) => LinkError::Missing { port, present: present() },
+        ErrorKind::Io(io::ErrorKind::NotFound) => LinkError::Missing {
+            port,
+            present: present(),
+        },
         ErrorKind::NoDevice if Path::new(&port).exists() => LinkError::Busy { port },
-        ErrorKind::NoDevice => LinkError::Missing { port, present: present() },
+        ErrorKind::NoDevice => LinkError::Missing {
+            port,
+            present: present(),
+        },
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => LinkError::Permission { port },
-        _ => LinkError::Unusable { port, reason: error.to_string() },
+        _ => LinkError::Unusable {
+            port,
+            reason: error.to_string(),
+        },
     }
 }
 
 /// The names of the serial ports of this machine.
 fn present() -> String {
-    let mut names: Vec<String> =
-        serialport::available_ports().unwrap_or_default().into_iter().map(|port| port.port_name).collect();
+    let mut names: Vec<String> = serialport::available_ports()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|port| port.port_name)
+        .collect();
     if names.is_empty() {
         return "none".to_owned();
     }
@@ -152,13 +180,19 @@ mod tests {
         let (_robot, terminal) = TTYPort::pair().unwrap();
         let port = terminal.name().unwrap();
         let _first = SerialLink::open(&port, 115_200).unwrap();
-        assert_eq!(SerialLink::open(&port, 115_200).err(), Some(LinkError::Busy { port }));
+        assert_eq!(
+            SerialLink::open(&port, 115_200).err(),
+            Some(LinkError::Busy { port })
+        );
     }
 
     #[test]
     fn a_port_that_is_not_there_is_missing() {
         let error = SerialLink::open("/dev/ttyNoSuchRobot", 115_200).unwrap_err();
-        assert!(matches!(&error, LinkError::Missing { port, .. } if port == "/dev/ttyNoSuchRobot"), "{error}");
+        assert!(
+            matches!(&error, LinkError::Missing { port, .. } if port == "/dev/ttyNoSuchRobot"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::{
 };
 
 use surefoot_wire::{
-    Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, Mode, PROTOCOL, Refusal, SCHEMA_HASH,
-    Sequence, Telemetry, ToHost, ToRobot, encode,
+    Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, Mode, PROTOCOL, Refusal,
+    SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
 };
 
 use super::{Contract, Link, LinkError};
@@ -82,7 +82,10 @@ impl<L: Link> Session<L> {
     pub fn connect(link: L, expected: &Contract, deadline: Instant) -> Result<Self, LinkError> {
         let mut session = Self {
             link,
-            incoming: Incoming { decoder: Decoder::new(), bytes: VecDeque::new() },
+            incoming: Incoming {
+                decoder: Decoder::new(),
+                bytes: VecDeque::new(),
+            },
             contract_hash: expected.hash(),
             limits: Vec::new(),
             armed: None,
@@ -105,18 +108,40 @@ impl<L: Link> Session<L> {
     pub fn arm(&mut self, deadline: Instant) -> Result<(), LinkError> {
         // A fresh hello, because a session is armed at most once.
         let session = self.greet(deadline)?.session;
-        let arm = ToRobot::Arm { contract_hash: self.contract_hash, session };
+        let arm = ToRobot::Arm {
+            contract_hash: self.contract_hash,
+            session,
+        };
         let mut asked = false;
-        let answer = self.ask(&arm, "confirmation of arming", deadline, |message| match message {
-            ToHost::Telemetry(Telemetry { mode: Mode::Armed, .. })
-            | ToHost::Event { kind: EventKind::Mode { mode: Mode::Armed, .. }, .. } => Some(Ok(())),
-            ToHost::Event {
-                kind: EventKind::Refused(reason @ (Refusal::Contract | Refusal::Session | Refusal::NotAtRest)),
-                ..
-            } if !std::mem::replace(&mut asked, true) => Some(Err(*reason)),
-            _ => None,
+        let answer = self.ask(
+            &arm,
+            "confirmation of arming",
+            deadline,
+            |message| match message {
+                ToHost::Telemetry(Telemetry {
+                    mode: Mode::Armed, ..
+                })
+                | ToHost::Event {
+                    kind:
+                        EventKind::Mode {
+                            mode: Mode::Armed, ..
+                        },
+                    ..
+                } => Some(Ok(())),
+                ToHost::Event {
+                    kind:
+                        EventKind::Refused(
+                            reason @ (Refusal::Contract | Refusal::Session | Refusal::NotAtRest),
+                        ),
+                    ..
+                } if !std::mem::replace(&mut asked, true) => Some(Err(*reason)),
+                _ => None,
+            },
+        )?;
+        answer.map_err(|reason| LinkError::ArmRefused {
+            port: self.port(),
+            reason,
         })?;
-        answer.map_err(|reason| LinkError::ArmRefused { port: self.port(), reason })?;
         self.armed = Some(session);
         Ok(())
     }
@@ -141,14 +166,22 @@ impl<L: Link> Session<L> {
     ///
     /// [`LinkError::NotArmed`] before arming; [`LinkError::CommandTooLong`]; or the line.
     pub fn send(&mut self, command: &SafeCommand) -> Result<Sequence, LinkError> {
-        let session = self.armed.ok_or_else(|| LinkError::NotArmed { port: self.port() })?;
+        let session = self
+            .armed
+            .ok_or_else(|| LinkError::NotArmed { port: self.port() })?;
         let values = command.actions();
-        let actions = values
-            .try_into()
-            .map_err(|_| LinkError::CommandTooLong { port: self.port(), values: values.len() })?;
+        let actions = values.try_into().map_err(|_| LinkError::CommandTooLong {
+            port: self.port(),
+            values: values.len(),
+        })?;
         self.sequence = self.sequence.next();
         let sequence = self.sequence;
-        self.tell(&ToRobot::Command { session, sequence, lifetime_ms: command.lifetime_ms(), actions })?;
+        self.tell(&ToRobot::Command {
+            session,
+            sequence,
+            lifetime_ms: command.lifetime_ms(),
+            actions,
+        })?;
         Ok(sequence)
     }
 
@@ -168,10 +201,15 @@ impl<L: Link> Session<L> {
     ///
     /// [`LinkError::Silent`] if there is no answer until `deadline`; or the line.
     pub fn robot_counters(&mut self, deadline: Instant) -> Result<Counters, LinkError> {
-        self.ask(&ToRobot::ReadCounters, "counters", deadline, |message| match message {
-            ToHost::Counters(counters) => Some(counters.clone()),
-            _ => None,
-        })
+        self.ask(
+            &ToRobot::ReadCounters,
+            "counters",
+            deadline,
+            |message| match message {
+                ToHost::Counters(counters) => Some(counters.clone()),
+                _ => None,
+            },
+        )
     }
 
     /// The oldest event that was not yet asked for. It does not wait: events come in with telemetry.
@@ -201,7 +239,10 @@ impl<L: Link> Session<L> {
     fn greet(&mut self, deadline: Instant) -> Result<Hello, LinkError> {
         // A robot that has restarted counts its telemetry from the start.
         self.telemetry = None;
-        let hello = ToRobot::Hello { protocol: PROTOCOL, schema_hash: SCHEMA_HASH };
+        let hello = ToRobot::Hello {
+            protocol: PROTOCOL,
+            schema_hash: SCHEMA_HASH,
+        };
         self.ask(&hello, "hello", deadline, |message| match message {
             ToHost::Hello {
                 protocol,
@@ -227,25 +268,51 @@ impl<L: Link> Session<L> {
     }
 
     /// Checks a hello against what is expected, from the coarse to the fine.
-    fn check(&mut self, hello: &Hello, expected: &Contract, deadline: Instant) -> Result<(), LinkError> {
+    fn check(
+        &mut self,
+        hello: &Hello,
+        expected: &Contract,
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
         let port = self.port();
         if hello.protocol != PROTOCOL {
-            return Err(LinkError::Protocol { port, robot: hello.protocol });
+            return Err(LinkError::Protocol {
+                port,
+                robot: hello.protocol,
+            });
         }
         if hello.schema_hash != SCHEMA_HASH {
             return Err(LinkError::Schema { port });
         }
         if hello.robot != expected.robot {
-            return Err(LinkError::Robot { port, robot: hello.robot.clone(), expected: expected.robot.clone() });
+            return Err(LinkError::Robot {
+                port,
+                robot: hello.robot.clone(),
+                expected: expected.robot.clone(),
+            });
         }
         if hello.period_us != expected.period_us {
-            return Err(LinkError::Period { port, robot: hello.period_us, expected: expected.period_us });
+            return Err(LinkError::Period {
+                port,
+                robot: hello.period_us,
+                expected: expected.period_us,
+            });
         }
         if hello.contract_hash == self.contract_hash {
             return Ok(());
         }
-        self.compare(ChannelKind::Observation, hello.n_observation, &expected.observation, deadline)?;
-        self.compare(ChannelKind::Action, hello.limits.len(), &expected.action, deadline)?;
+        self.compare(
+            ChannelKind::Observation,
+            hello.n_observation,
+            &expected.observation,
+            deadline,
+        )?;
+        self.compare(
+            ChannelKind::Action,
+            hello.limits.len(),
+            &expected.action,
+            deadline,
+        )?;
         Err(LinkError::ContractHash { port })
     }
 
@@ -258,26 +325,52 @@ impl<L: Link> Session<L> {
         deadline: Instant,
     ) -> Result<(), LinkError> {
         for index in 0..count.max(expected.len()) {
-            let robot = if index < count { Some(self.describe(kind, index as u8, deadline)?) } else { None };
-            let robot = robot.as_ref().map(|channel| (channel.name.as_str(), channel.unit.as_str()));
-            let wanted = expected.get(index).map(|(name, unit)| (name.as_str(), unit.as_str()));
+            let robot = if index < count {
+                Some(self.describe(kind, index as u8, deadline)?)
+            } else {
+                None
+            };
+            let robot = robot
+                .as_ref()
+                .map(|channel| (channel.name.as_str(), channel.unit.as_str()));
+            let wanted = expected
+                .get(index)
+                .map(|(name, unit)| (name.as_str(), unit.as_str()));
             if robot != wanted {
                 let port = self.port();
                 let [robot, expected] = [robot, wanted].map(described);
-                return Err(LinkError::Channel { port, kind, index, robot, expected });
+                return Err(LinkError::Channel {
+                    port,
+                    kind,
+                    index,
+                    robot,
+                    expected,
+                });
             }
         }
         Ok(())
     }
 
-    fn describe(&mut self, kind: ChannelKind, index: u8, deadline: Instant) -> Result<Channel, LinkError> {
+    fn describe(
+        &mut self,
+        kind: ChannelKind,
+        index: u8,
+        deadline: Instant,
+    ) -> Result<Channel, LinkError> {
         let question = ToRobot::DescribeChannel { kind, index };
-        self.ask(&question, "description of a channel", deadline, |message| match message {
-            ToHost::Channel { kind: of_kind, index: place, channel } if (*of_kind, *place) == (kind, index) => {
-                Some(channel.clone())
-            }
-            _ => None,
-        })
+        self.ask(
+            &question,
+            "description of a channel",
+            deadline,
+            |message| match message {
+                ToHost::Channel {
+                    kind: of_kind,
+                    index: place,
+                    channel,
+                } if (*of_kind, *place) == (kind, index) => Some(channel.clone()),
+                _ => None,
+            },
+        )
     }
 
     /// Sends a question, again and again, until `answer` finds the answer in a message.
@@ -315,7 +408,12 @@ impl<L: Link> Session<L> {
     fn receive(&mut self, awaited: &'static str, deadline: Instant) -> Result<ToHost, LinkError> {
         loop {
             match self.incoming.next(&mut self.link, deadline)? {
-                None => return Err(LinkError::Silent { port: self.port(), awaited }),
+                None => {
+                    return Err(LinkError::Silent {
+                        port: self.port(),
+                        awaited,
+                    });
+                }
                 Some(Err(_)) => self.counters.bad_frames += 1,
                 Some(Ok(message)) => {
                     if self.note(&message) {
@@ -344,7 +442,10 @@ impl<L: Link> Session<L> {
                 if self.events.len() == KEPT_EVENTS {
                     self.events.pop_front();
                 }
-                self.events.push_back(RobotEvent { time_us: *time_us, kind: *kind });
+                self.events.push_back(RobotEvent {
+                    time_us: *time_us,
+                    kind: *kind,
+                });
             }
             _ => {}
         }

@@ -89,7 +89,10 @@ impl Contract {
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, ModelError> {
         let version: u32 = item(metadata, "version")?;
         if version != VERSION {
-            return Err(fault("version", format!("is {version}, this program reads {VERSION}")));
+            return Err(fault(
+                "version",
+                format!("is {version}, this program reads {VERSION}"),
+            ));
         }
         let contract = Self {
             robot: item(metadata, "robot")?,
@@ -108,12 +111,30 @@ impl Contract {
         let json = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
         BTreeMap::from([
             ("surefoot.version".into(), VERSION.to_string()),
-            ("surefoot.robot".into(), json(serde_json::to_string(&self.robot))),
-            ("surefoot.state".into(), json(serde_json::to_string(&self.state))),
-            ("surefoot.action".into(), json(serde_json::to_string(&self.action))),
-            ("surefoot.period_s".into(), json(serde_json::to_string(&self.period_s))),
-            ("surefoot.adapt".into(), json(serde_json::to_string(&self.adapt))),
-            ("surefoot.self_check".into(), json(serde_json::to_string(&self.self_check))),
+            (
+                "surefoot.robot".into(),
+                json(serde_json::to_string(&self.robot)),
+            ),
+            (
+                "surefoot.state".into(),
+                json(serde_json::to_string(&self.state)),
+            ),
+            (
+                "surefoot.action".into(),
+                json(serde_json::to_string(&self.action)),
+            ),
+            (
+                "surefoot.period_s".into(),
+                json(serde_json::to_string(&self.period_s)),
+            ),
+            (
+                "surefoot.adapt".into(),
+                json(serde_json::to_string(&self.adapt)),
+            ),
+            (
+                "surefoot.self_check".into(),
+                json(serde_json::to_string(&self.self_check)),
+            ),
         ])
     }
 
@@ -134,34 +155,62 @@ impl Contract {
     fn check(&self) -> Result<(), ModelError> {
         let positive = |v: f32| v.is_finite() && v > 0.0;
         if self.state.is_empty() || self.action.is_empty() {
-            return Err(fault("state", "a model needs at least one state and one action".into()));
+            return Err(fault(
+                "state",
+                "a model needs at least one state and one action".into(),
+            ));
         }
         if let Some(channel) = self.state.iter().find(|channel| !positive(channel.scale)) {
-            return Err(fault("state", format!("the scale of '{}' must be finite and above 0", channel.name)));
+            return Err(fault(
+                "state",
+                format!("the scale of '{}' must be finite and above 0", channel.name),
+            ));
         }
         if !(self.period_s.is_finite() && self.period_s > 0.0) {
-            return Err(fault("period_s", format!("is {}, but must be finite and above 0", self.period_s)));
+            return Err(fault(
+                "period_s",
+                format!("is {}, but must be finite and above 0", self.period_s),
+            ));
         }
         if !(2..=1024).contains(&self.adapt.window) {
-            return Err(fault("adapt", format!("a window of {} is not within 2 to 1024", self.adapt.window)));
+            return Err(fault(
+                "adapt",
+                format!("a window of {} is not within 2 to 1024", self.adapt.window),
+            ));
         }
         if self.adapt.steps.is_empty() {
             return Err(fault("adapt", "names no parameter that adapts".into()));
         }
         if let Some((name, _)) = self.adapt.steps.iter().find(|(_, step)| !step.is_finite()) {
-            return Err(fault("adapt", format!("the step size of '{name}' must be finite")));
+            return Err(fault(
+                "adapt",
+                format!("the step size of '{name}' must be finite"),
+            ));
         }
         let (states, actions) = (self.state.len(), self.action.len());
         let check = &self.self_check;
-        if (check.state.len(), check.action.len(), check.next_state.len()) != (states, actions, states) {
-            return Err(fault("self_check", format!("must hold {states} states and {actions} actions")));
+        if (
+            check.state.len(),
+            check.action.len(),
+            check.next_state.len(),
+        ) != (states, actions, states)
+        {
+            return Err(fault(
+                "self_check",
+                format!("must hold {states} states and {actions} actions"),
+            ));
         }
         Ok(())
     }
 }
 
-fn item<T: DeserializeOwned>(metadata: &BTreeMap<String, String>, key: &'static str) -> Result<T, ModelError> {
-    let text = metadata.get(&format!("surefoot.{key}")).ok_or(ModelError::ContractMissing { key })?;
+fn item<T: DeserializeOwned>(
+    metadata: &BTreeMap<String, String>,
+    key: &'static str,
+) -> Result<T, ModelError> {
+    let text = metadata
+        .get(&format!("surefoot.{key}"))
+        .ok_or(ModelError::ContractMissing { key })?;
     serde_json::from_str(text).map_err(|error| fault(key, error.to_string()))
 }
 

@@ -19,8 +19,17 @@ pub fn predict(model: &Model, rows: usize) -> Result<Function, Error> {
 }
 
 /// Mean squared normalised error of each row (N).
-fn row_errors(graph: &mut Graph, contract: &Contract, predicted: Value, next_state: Value) -> Value {
-    let inverse: Vec<f64> = contract.scales().iter().map(|scale| 1.0 / f64::from(*scale)).collect();
+fn row_errors(
+    graph: &mut Graph,
+    contract: &Contract,
+    predicted: Value,
+    next_state: Value,
+) -> Value {
+    let inverse: Vec<f64> = contract
+        .scales()
+        .iter()
+        .map(|scale| 1.0 / f64::from(*scale))
+        .collect();
     let inverse_scale = graph.constant(&[inverse.len()], &inverse);
     let difference = graph.sub(predicted, next_state);
     let normalised = graph.mul(difference, inverse_scale);
@@ -47,13 +56,25 @@ impl Batch {
     }
 
     /// Errors of the one-step predictions (N).
-    fn errors(&self, graph: &mut Graph, model: &Function, contract: &Contract, parameters: &[Value]) -> Value {
+    fn errors(
+        &self,
+        graph: &mut Graph,
+        model: &Function,
+        contract: &Contract,
+        parameters: &[Value],
+    ) -> Value {
         let predicted = apply(graph, model, self.state, self.action, parameters);
         row_errors(graph, contract, predicted, self.next_state)
     }
 }
 
-fn apply(graph: &mut Graph, model: &Function, state: Value, action: Value, parameters: &[Value]) -> Value {
+fn apply(
+    graph: &mut Graph,
+    model: &Function,
+    state: Value,
+    action: Value,
+    parameters: &[Value],
+) -> Value {
     let arguments: Vec<Value> = [state, action].iter().chain(parameters).copied().collect();
     graph.inline(model, &arguments)[0]
 }
@@ -69,7 +90,11 @@ fn masked_mean(graph: &mut Graph, errors: Value, mask: Value) -> Value {
 }
 
 fn parameter_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {
-    model.parameters().iter().map(|p| graph.input(&p.name, &p.shape)).collect()
+    model
+        .parameters()
+        .iter()
+        .map(|p| graph.input(&p.name, &p.shape))
+        .collect()
 }
 
 /// Inputs: `state`, `action`, `next_state`, `mask` (M rows), parameters. Output: `loss`, a scalar: the mean over the rows
@@ -106,7 +131,11 @@ pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let after = masked_mean(&mut graph, errors, mask);
     let gradient_norm = norm(&mut graph, &step.gradients);
     let step_norm = norm(&mut graph, &step.changes);
-    let names: Vec<String> = model.parameters().iter().map(|p| format!("adapted.{}", p.name)).collect();
+    let names: Vec<String> = model
+        .parameters()
+        .iter()
+        .map(|p| format!("adapted.{}", p.name))
+        .collect();
     let mut outputs = vec![
         ("loss_before", before),
         ("loss_after", after),
@@ -120,7 +149,11 @@ pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
 /// The step size of each parameter as a constant, `None` where it does not adapt.
 fn steps(graph: &mut Graph, model: &Model, contract: &Contract) -> Vec<Option<Value>> {
     let step = |p: &onnx_grad::Parameter| contract.adapt.steps.get(&p.name).copied();
-    model.parameters().iter().map(|p| step(p).map(|alpha| graph.scalar(f64::from(alpha)))).collect()
+    model
+        .parameters()
+        .iter()
+        .map(|p| step(p).map(|alpha| graph.scalar(f64::from(alpha))))
+        .collect()
 }
 
 struct InnerStep {
@@ -132,9 +165,18 @@ struct InnerStep {
     changes: Vec<Value>,
 }
 
-fn inner_step(graph: &mut Graph, loss: Value, parameters: &[Value], steps: &[Option<Value>]) -> InnerStep {
-    let adapted: Vec<Value> =
-        parameters.iter().zip(steps).filter(|(_, step)| step.is_some()).map(|(p, _)| *p).collect();
+fn inner_step(
+    graph: &mut Graph,
+    loss: Value,
+    parameters: &[Value],
+    steps: &[Option<Value>],
+) -> InnerStep {
+    let adapted: Vec<Value> = parameters
+        .iter()
+        .zip(steps)
+        .filter(|(_, step)| step.is_some())
+        .map(|(p, _)| *p)
+        .collect();
     let gradients = graph.gradient(loss, &adapted);
     let mut of_adapted = gradients.iter().copied();
     let (mut next, mut changes) = (Vec::new(), Vec::new());
@@ -148,7 +190,11 @@ fn inner_step(graph: &mut Graph, loss: Value, parameters: &[Value], steps: &[Opt
             _ => parameter,
         });
     }
-    InnerStep { parameters: next, gradients, changes }
+    InnerStep {
+        parameters: next,
+        gradients,
+        changes,
+    }
 }
 
 fn norm(graph: &mut Graph, tensors: &[Value]) -> Value {
@@ -212,7 +258,11 @@ pub fn rollout(
             let wanted = g.slice(target, 1, column, 1);
             g.sub(is, wanted)
         };
-        let (dx, dy, turn) = (error(g, pose.x, 0), error(g, pose.y, 1), error(g, pose.yaw, 2));
+        let (dx, dy, turn) = (
+            error(g, pose.x, 0),
+            error(g, pose.y, 1),
+            error(g, pose.yaw, 2),
+        );
         let (dx2, dy2) = (g.mul(dx, dx), g.mul(dy, dy));
         let distance = g.add(dx2, dy2);
         let cosine = g.cos(turn);
@@ -255,13 +305,19 @@ pub struct MetaBatch {
 /// Outputs: `loss_before` and `loss_after`, the errors of theta and theta' on the future, means over the tasks and over
 /// open-loop predictions of 1 to `steps` ticks, then the gradient of `loss_after` with respect to every parameter and every
 /// `log_step`, in the order of the inputs.
-pub fn meta_gradient(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Function, Error> {
+pub fn meta_gradient(
+    model: &Model,
+    contract: &Contract,
+    batch: MetaBatch,
+) -> Result<Function, Error> {
     let task = meta_task(model, contract, batch)?;
     let mut graph = Graph::new();
     let g = &mut graph;
     let mut arguments = Vec::new();
     for input in &task.inputs()[..6] {
-        let shape: Vec<usize> = std::iter::once(batch.tasks).chain(input.shape.iter().copied()).collect();
+        let shape: Vec<usize> = std::iter::once(batch.tasks)
+            .chain(input.shape.iter().copied())
+            .collect();
         arguments.push(Argument::Batched(g.input(&input.name, &shape)));
     }
     let mut differentiated = parameter_inputs(g, model);
@@ -271,7 +327,9 @@ pub fn meta_gradient(model: &Model, contract: &Contract, batch: MetaBatch) -> Re
     let before = g.mean(losses[0], &[0], false);
     let after = g.mean(losses[1], &[0], false);
     let gradients = g.gradient(after, &differentiated);
-    let names: Vec<String> = (0..gradients.len()).map(|i| format!("gradient.{i}")).collect();
+    let names: Vec<String> = (0..gradients.len())
+        .map(|i| format!("gradient.{i}"))
+        .collect();
     let mut outputs = vec![("loss_before", before), ("loss_after", after)];
     outputs.extend(names.iter().map(String::as_str).zip(gradients));
     Ok(graph.finish(&outputs))
@@ -311,5 +369,9 @@ fn meta_task(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Fun
 }
 
 fn log_step_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {
-    model.parameters().iter().map(|p| graph.input(&format!("log_step.{}", p.name), &[])).collect()
+    model
+        .parameters()
+        .iter()
+        .map(|p| graph.input(&format!("log_step.{}", p.name), &[]))
+        .collect()
 }

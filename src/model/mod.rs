@@ -134,8 +134,10 @@ impl DynamicsModel {
     /// # Errors
     /// [`ModelError`], which names the file, key, node or state.
     pub fn load(path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| ModelError::Read { path: path.into(), reason: error.to_string() })?;
+        let bytes = std::fs::read(path).map_err(|error| ModelError::Read {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
         Self::from_bytes(bytes, path, runtime)
     }
 
@@ -144,11 +146,18 @@ impl DynamicsModel {
     /// # Errors
     /// [`ModelError`], as [`DynamicsModel::load`].
     pub fn from_bytes(bytes: Vec<u8>, path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
-        let onnx = onnx_grad::Model::read(&bytes)
-            .map_err(|source| ModelError::Onnx { path: path.into(), source })?;
+        let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
+            path: path.into(),
+            source,
+        })?;
         let contract = Contract::from_metadata(onnx.metadata())?;
         let sha256 = hex(&Sha256::digest(&bytes));
-        let model = Self { onnx, contract, sha256, bytes };
+        let model = Self {
+            onnx,
+            contract,
+            sha256,
+            bytes,
+        };
         model.check_signature()?;
         model.self_check(runtime)?;
         Ok(model)
@@ -164,7 +173,10 @@ impl DynamicsModel {
         let mismatch = |reason: String| Err(ModelError::Mismatch { reason });
         let contract = &self.contract;
         if contract.robot != robot.name {
-            return mismatch(format!("it was made for '{}', robot.toml says '{}'", contract.robot, robot.name));
+            return mismatch(format!(
+                "it was made for '{}', robot.toml says '{}'",
+                contract.robot, robot.name
+            ));
         }
         if (contract.period_s * robot.rate_hz - 1.0).abs() > 1e-3 {
             return mismatch(format!(
@@ -176,11 +188,23 @@ impl DynamicsModel {
         }
         let mut indices = Vec::new();
         for state in &contract.state {
-            match robot.observation.iter().position(|channel| channel.name == state.name) {
-                None => return mismatch(format!("its state '{}' is no [[observation]] of robot.toml", state.name)),
+            match robot
+                .observation
+                .iter()
+                .position(|channel| channel.name == state.name)
+            {
+                None => {
+                    return mismatch(format!(
+                        "its state '{}' is no [[observation]] of robot.toml",
+                        state.name
+                    ));
+                }
                 Some(index) if robot.observation[index].unit != state.unit => {
                     let unit = &robot.observation[index].unit;
-                    return mismatch(format!("'{}' is in {} there and in {unit} in robot.toml", state.name, state.unit));
+                    return mismatch(format!(
+                        "'{}' is in {} there and in {unit} in robot.toml",
+                        state.name, state.unit
+                    ));
                 }
                 Some(index) => indices.push(index),
             }
@@ -206,16 +230,30 @@ impl DynamicsModel {
     /// [`ModelError::Mismatch`] when the model lacks one.
     pub fn pose(&self, robot: &Robot) -> Result<Pose, ModelError> {
         let index = |name: &str| {
-            let found = self.contract.state.iter().position(|state| state.name == name);
-            found.ok_or_else(|| ModelError::Mismatch { reason: format!("[path] needs its state '{name}', it has none") })
+            let found = self
+                .contract
+                .state
+                .iter()
+                .position(|state| state.name == name);
+            found.ok_or_else(|| ModelError::Mismatch {
+                reason: format!("[path] needs its state '{name}', it has none"),
+            })
         };
         let path = &robot.path;
-        Ok(Pose { x: index(&path.x)?, y: index(&path.y)?, yaw: index(&path.yaw)? })
+        Ok(Pose {
+            x: index(&path.x)?,
+            y: index(&path.y)?,
+            yaw: index(&path.yaw)?,
+        })
     }
 
     /// The parameters' values, in file order.
     pub fn parameters(&self) -> Vec<&[f32]> {
-        self.onnx.parameters().iter().map(|p| p.data.as_slice()).collect()
+        self.onnx
+            .parameters()
+            .iter()
+            .map(|p| p.data.as_slice())
+            .collect()
     }
 
     fn check_signature(&self) -> Result<(), ModelError> {
@@ -223,22 +261,25 @@ impl DynamicsModel {
         let describe = |ios: &[onnx_grad::Io]| {
             let one = |io: &onnx_grad::Io| {
                 let dim = |dim: &onnx_grad::Dim| match dim {
-                onnx_grad::Dim::Fixed(size) => size.to_string(),
-                onnx_grad::Dim::Named(name) => name.clone(),
-            };
-            let dims: Vec<String> = io.dims.iter().map(dim).collect();
+                    onnx_grad::Dim::Fixed(size) => size.to_string(),
+                    onnx_grad::Dim::Named(name) => name.clone(),
+                };
+                let dims: Vec<String> = io.dims.iter().map(dim).collect();
                 format!("{}({})", io.name, dims.join(", "))
             };
             ios.iter().map(one).collect::<Vec<_>>().join(", ")
         };
         let fits = |io: &onnx_grad::Io, name: &str, width: usize| {
-            io.name == name && matches!(io.dims[..], [onnx_grad::Dim::Named(_), onnx_grad::Dim::Fixed(w)] if w == width)
+            io.name == name
+                && matches!(io.dims[..], [onnx_grad::Dim::Named(_), onnx_grad::Dim::Fixed(w)] if w == width)
         };
         let inputs = self.onnx.inputs();
         if !matches!(inputs, [s, a] if fits(s, "state", states) && fits(a, "action", actions)) {
             return Err(ModelError::Signature {
                 what: "inputs",
-                expected: format!("state(N, {states}), action(N, {actions}) with a named first dimension"),
+                expected: format!(
+                    "state(N, {states}), action(N, {actions}) with a named first dimension"
+                ),
                 found: describe(inputs),
             });
         }
@@ -252,7 +293,8 @@ impl DynamicsModel {
         }
         for name in self.contract.adapt.steps.keys() {
             if !self.onnx.parameters().iter().any(|p| &p.name == name) {
-                let reason = format!("its contract adapts '{name}', but the graph has no such parameter");
+                let reason =
+                    format!("its contract adapts '{name}', but the graph has no such parameter");
                 return Err(ModelError::Mismatch { reason });
             }
         }
@@ -263,9 +305,16 @@ impl DynamicsModel {
     ///
     /// # Errors
     /// [`ModelError`] when the graph cannot be derived or run.
-    pub fn predict_once(&self, runtime: &Runtime, state: &[f32], action: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let function =
-            derive::predict(&self.onnx, 1).map_err(|source| ModelError::Derive { graph: "predict", source })?;
+    pub fn predict_once(
+        &self,
+        runtime: &Runtime,
+        state: &[f32],
+        action: &[f32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let function = derive::predict(&self.onnx, 1).map_err(|source| ModelError::Derive {
+            graph: "predict",
+            source,
+        })?;
         let mut program = Program::new(runtime, "predict", &function, self.onnx.opset(), || 0)?;
         program.input_mut(0).copy_from_slice(state);
         program.input_mut(1).copy_from_slice(action);
@@ -277,10 +326,20 @@ impl DynamicsModel {
     fn self_check(&self, runtime: &Runtime) -> Result<(), ModelError> {
         let check = &self.contract.self_check;
         let predicted = self.predict_once(runtime, &check.state, &check.action)?;
-        for ((channel, &expected), &found) in self.contract.state.iter().zip(&check.next_state).zip(&predicted) {
+        for ((channel, &expected), &found) in self
+            .contract
+            .state
+            .iter()
+            .zip(&check.next_state)
+            .zip(&predicted)
+        {
             let close = (found - expected).abs() <= 1e-4 * channel.scale.max(expected.abs());
             if !close {
-                return Err(ModelError::SelfCheck { state: channel.name.clone(), expected, found });
+                return Err(ModelError::SelfCheck {
+                    state: channel.name.clone(),
+                    expected,
+                    found,
+                });
             }
         }
         Ok(())

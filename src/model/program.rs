@@ -50,9 +50,20 @@ impl Program {
                 binding.bind_output(&port.name, &mut tensor)?;
                 outputs.push(tensor);
             }
-            Ok(Self { name, session, binding, inputs, outputs, clock, inference_ns: 0 })
+            Ok(Self {
+                name,
+                session,
+                binding,
+                inputs,
+                outputs,
+                clock,
+                inference_ns: 0,
+            })
         };
-        build().map_err(|error| ModelError::Session { graph: name, reason: error.to_string() })
+        build().map_err(|error| ModelError::Session {
+            graph: name,
+            reason: error.to_string(),
+        })
     }
 
     /// The memory of input `index`, row-major.
@@ -88,7 +99,8 @@ impl Program {
     /// If the graph has not as many inputs, or of another size.
     pub fn set_parameters<P: AsRef<[f32]>>(&mut self, first: usize, parameters: &[P]) {
         for (index, parameter) in parameters.iter().enumerate() {
-            self.input_mut(first + index).copy_from_slice(parameter.as_ref());
+            self.input_mut(first + index)
+                .copy_from_slice(parameter.as_ref());
         }
     }
 
@@ -100,7 +112,10 @@ impl Program {
         let start = (self.clock)();
         let result = self.session.run_binding(&self.binding).map(|_| ());
         self.inference_ns += (self.clock)().saturating_sub(start);
-        result.map_err(|error| ModelError::Run { graph: self.name, reason: error.to_string() })
+        result.map_err(|error| ModelError::Run {
+            graph: self.name,
+            reason: error.to_string(),
+        })
     }
 
     /// Time spent in ONNX Runtime since this was last asked, ns.

@@ -28,11 +28,20 @@ impl Runtime {
             let builder = ort::init_from(&library).map_err(|error| {
                 format!("{error}; run `cargo xtask setup` to fetch it, or set ORT_DYLIB_PATH to a libonnxruntime >= 1.20")
             })?;
-            let environment = builder.with_telemetry(false).build().map_err(|error| error.to_string())?;
+            let environment = builder
+                .with_telemetry(false)
+                .build()
+                .map_err(|error| error.to_string())?;
             environment.set_log_level(ort::logging::LogLevel::Error);
-            Ok(Self { environment, library })
+            Ok(Self {
+                environment,
+                library,
+            })
         };
-        ENVIRONMENT.get_or_init(load).clone().map_err(|reason| ModelError::Library { reason })
+        ENVIRONMENT
+            .get_or_init(load)
+            .clone()
+            .map_err(|reason| ModelError::Library { reason })
     }
 
     /// The library's file, for log headers.

@@ -25,6 +25,10 @@ pub trait Proposal: Send {
 
 /// The least finite cost and its index.
 fn best(costs: &[f32]) -> Option<(usize, f32)> {
-    let finite = costs.iter().copied().enumerate().filter(|(_, cost)| cost.is_finite());
+    let finite = costs
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(_, cost)| cost.is_finite());
     finite.min_by(|a, b| a.1.total_cmp(&b.1))
 }

@@ -13,14 +13,25 @@ pub struct Mppi {
 impl Mppi {
     /// `temperature` is the fraction; smaller follows the best candidates more closely.
     pub fn new(temperature: f32) -> Self {
-        Self { temperature, sums: Vec::new() }
+        Self {
+            temperature,
+            sums: Vec::new(),
+        }
     }
 }
 
 impl Proposal for Mppi {
     fn propose(&mut self, costs: &[f32], candidates: &[f32], plan: &mut [f32]) -> bool {
-        let Some((_, least)) = best(costs) else { return false };
-        let finite = || costs.iter().copied().filter(|cost| cost.is_finite()).map(f64::from);
+        let Some((_, least)) = best(costs) else {
+            return false;
+        };
+        let finite = || {
+            costs
+                .iter()
+                .copied()
+                .filter(|cost| cost.is_finite())
+                .map(f64::from)
+        };
         let count = finite().count() as f64;
         let mean = finite().sum::<f64>() / count;
         let deviation = (finite().map(|cost| (cost - mean).powi(2)).sum::<f64>() / count).sqrt();
@@ -31,7 +42,11 @@ impl Proposal for Mppi {
         let mut total = 0.0;
         for (cost, candidate) in costs.iter().zip(candidates.chunks_exact(plan.len())) {
             let above = f64::from(cost - least);
-            let weight = if above == 0.0 { 1.0 } else { (-above / lambda).exp() };
+            let weight = if above == 0.0 {
+                1.0
+            } else {
+                (-above / lambda).exp()
+            };
             // Weights below the rounding of the sum change nothing.
             if !cost.is_finite() || weight < 1e-12 {
                 continue;

@@ -64,8 +64,15 @@ mod tests {
         };
         for step in 0..HORIZON {
             let here = step * ACTIONS;
-            assert!((moment(here, here) - 1.0).abs() < 0.08, "variance at {step}: {}", moment(here, here));
-            assert!(moment(here, here + 1).abs() < 0.06, "actions are independent");
+            assert!(
+                (moment(here, here) - 1.0).abs() < 0.08,
+                "variance at {step}: {}",
+                moment(here, here)
+            );
+            assert!(
+                moment(here, here + 1).abs() < 0.06,
+                "actions are independent"
+            );
             if step > 0 {
                 let lag = moment(here, here - ACTIONS);
                 assert!((lag - 0.6).abs() < 0.06, "correlation at {step}: {lag}");

@@ -41,7 +41,8 @@ const ZIG_ZAG_LEGS: usize = 40;
 /// From the origin, first along x, anticlockwise.
 fn circle(radius_m: f64) -> impl Iterator<Item = Point2<f64>> {
     let turn = |i: usize| std::f64::consts::TAU * i as f64 / CIRCLE_SIDES as f64;
-    (0..=CIRCLE_SIDES).map(move |i| Point2::new(radius_m * turn(i).sin(), radius_m * (1.0 - turn(i).cos())))
+    (0..=CIRCLE_SIDES)
+        .map(move |i| Point2::new(radius_m * turn(i).sin(), radius_m * (1.0 - turn(i).cos())))
 }
 
 impl Path {
@@ -51,13 +52,21 @@ impl Path {
             PathShape::Straight => (vec![Point2::origin(), Point2::new(size_m, 0.0)], false),
             PathShape::Circle => (circle(size_m).collect(), true),
             PathShape::ZigZag => {
-                let step = |i: usize| Vector2::new(30f64.to_radians().cos(), if i % 2 == 0 { 0.5 } else { -0.5 }) * size_m;
+                let step = |i: usize| {
+                    Vector2::new(
+                        30f64.to_radians().cos(),
+                        if i % 2 == 0 { 0.5 } else { -0.5 },
+                    ) * size_m
+                };
                 let mut at = Point2::origin();
                 let corners = (0..ZIG_ZAG_LEGS).map(|i| {
                     at += step(i);
                     at
                 });
-                (std::iter::once(Point2::origin()).chain(corners).collect(), false)
+                (
+                    std::iter::once(Point2::origin()).chain(corners).collect(),
+                    false,
+                )
             }
             PathShape::Figure8 => {
                 let right = circle(0.25 * size_m).map(|p| Point2::new(p.x, -p.y));
@@ -72,7 +81,11 @@ impl Path {
         for pair in points.windows(2) {
             arc.push(arc[arc.len() - 1] + (pair[1] - pair[0]).norm());
         }
-        Self { points, arc, closed }
+        Self {
+            points,
+            arc,
+            closed,
+        }
     }
 
     fn starting_along_x(self) -> Self {
@@ -95,11 +108,21 @@ impl Path {
 
     /// The point at an arc length (m). A closed path goes round; an open one is continued straight at both ends.
     pub fn at(&self, arc_m: f64) -> PathPoint {
-        let arc_m = if self.closed { arc_m.rem_euclid(self.length_m()) } else { arc_m };
-        let after = self.arc.partition_point(|&a| a <= arc_m).clamp(1, self.arc.len() - 1);
+        let arc_m = if self.closed {
+            arc_m.rem_euclid(self.length_m())
+        } else {
+            arc_m
+        };
+        let after = self
+            .arc
+            .partition_point(|&a| a <= arc_m)
+            .clamp(1, self.arc.len() - 1);
         let (from, to) = (self.points[after - 1], self.points[after]);
         let along = (to - from).normalize();
-        PathPoint { position: from + along * (arc_m - self.arc[after - 1]), heading: along.y.atan2(along.x) }
+        PathPoint {
+            position: from + along * (arc_m - self.arc[after - 1]),
+            heading: along.y.atan2(along.x),
+        }
     }
 
     /// Arc length (m) of the point nearest to `position` among arc lengths `from` to `to`, to a millimetre or so.
@@ -124,7 +147,10 @@ pub struct Tracker {
 impl Tracker {
     /// At the start of a path.
     pub fn new(path: Path) -> Self {
-        Self { path, progress_m: 0.0 }
+        Self {
+            path,
+            progress_m: 0.0,
+        }
     }
 
     /// Moves to the position's projection and returns the signed distance to the path, m, left positive.
@@ -136,7 +162,11 @@ impl Tracker {
         if !(x_m.is_finite() && y_m.is_finite()) {
             return f64::NAN;
         }
-        self.progress_m = self.path.nearest(position, self.progress_m - BACK_M, self.progress_m + AHEAD_M);
+        self.progress_m = self.path.nearest(
+            position,
+            self.progress_m - BACK_M,
+            self.progress_m + AHEAD_M,
+        );
         let here = self.path.at(self.progress_m);
         let offset = position - here.position;
         let side = here.heading.cos() * offset.y - here.heading.sin() * offset.x;
@@ -157,8 +187,14 @@ impl Tracker {
     /// 2 `spacing_m`, … ahead. `reference` is (H, 3), row-major.
     pub fn reference(&self, spacing_m: f64, reference: &mut [f32]) {
         for (step, row) in reference.chunks_exact_mut(3).enumerate() {
-            let point = self.path.at(self.progress_m + (step + 1) as f64 * spacing_m);
-            row.copy_from_slice(&[point.position.x as f32, point.position.y as f32, point.heading as f32]);
+            let point = self
+                .path
+                .at(self.progress_m + (step + 1) as f64 * spacing_m);
+            row.copy_from_slice(&[
+                point.position.x as f32,
+                point.position.y as f32,
+                point.heading as f32,
+            ]);
         }
     }
 }
@@ -169,7 +205,12 @@ mod tests {
 
     #[test]
     fn every_shape_starts_at_the_origin_along_x() {
-        for shape in [PathShape::Straight, PathShape::Circle, PathShape::ZigZag, PathShape::Figure8] {
+        for shape in [
+            PathShape::Straight,
+            PathShape::Circle,
+            PathShape::ZigZag,
+            PathShape::Figure8,
+        ] {
             let start = Path::new(shape, 2.0).at(0.0);
             assert!(start.position.coords.norm() < 1e-12, "{shape:?}");
             assert!(start.heading.abs() < 1e-12, "{shape:?}");
@@ -198,7 +239,11 @@ mod tests {
             );
             let distance = tracker.update(left.x, left.y);
             assert!((distance - 0.02).abs() < 0.004, "at {arc}: {distance}");
-            assert!((tracker.progress_m() - arc).abs() < 0.01, "at {arc}: {}", tracker.progress_m());
+            assert!(
+                (tracker.progress_m() - arc).abs() < 0.01,
+                "at {arc}: {}",
+                tracker.progress_m()
+            );
         }
         assert!(tracker.progress_m() > round);
     }

@@ -79,17 +79,27 @@ impl Planner {
         let settings = &robot.plan;
         let limiters = robot.limiters.clone();
         let program = |name, rows| {
-            let function = derive::rollout(&model.onnx, &model.contract, pose, rows, settings.horizon)
-                .map_err(|source| ModelError::Derive { graph: name, source })?;
+            let function =
+                derive::rollout(&model.onnx, &model.contract, pose, rows, settings.horizon)
+                    .map_err(|source| ModelError::Derive {
+                        graph: name,
+                        source,
+                    })?;
             let mut program = Program::new(runtime, name, &function, model.onnx.opset(), clock)?;
             let cost = &robot.cost;
-            program.input_mut(WEIGHTS).copy_from_slice(&[cost.position, cost.heading, cost.action_rate]);
+            program.input_mut(WEIGHTS).copy_from_slice(&[
+                cost.position,
+                cost.heading,
+                cost.action_rate,
+            ]);
             for (range, limiter) in program.input_mut(ACTION_RANGE).iter_mut().zip(&limiters) {
                 *range = width(limiter);
             }
             Ok(program)
         };
-        let plan: Vec<f32> = (0..settings.horizon).flat_map(|_| robot.action.iter().map(|a| a.safe)).collect();
+        let plan: Vec<f32> = (0..settings.horizon)
+            .flat_map(|_| robot.action.iter().map(|a| a.safe))
+            .collect();
         Ok(Self {
             proposal: match settings.planner {
                 PlannerKind::RandomShooting => Box::new(RandomShooting),
@@ -129,24 +139,38 @@ impl Planner {
         self.shift(task.previous_action);
         for program in [&mut self.rollout, &mut self.compare] {
             program.input_mut(STATE).copy_from_slice(task.state);
-            program.input_mut(PREVIOUS_ACTION).copy_from_slice(task.previous_action);
+            program
+                .input_mut(PREVIOUS_ACTION)
+                .copy_from_slice(task.previous_action);
             program.input_mut(REFERENCE).copy_from_slice(task.reference);
         }
         self.draw_candidates(task);
-        self.rollout.input_mut(ACTIONS).copy_from_slice(&self.candidates);
+        self.rollout
+            .input_mut(ACTIONS)
+            .copy_from_slice(&self.candidates);
         self.rollout.run()?;
 
         let length = self.plan.len();
         let (proposed, base) = self.compared.split_at_mut(length);
         base.copy_from_slice(&self.plan);
-        if !self.proposal.propose(self.rollout.output(COST), &self.candidates, proposed) {
+        if !self
+            .proposal
+            .propose(self.rollout.output(COST), &self.candidates, proposed)
+        {
             proposed.copy_from_slice(base);
         }
-        self.compare.input_mut(ACTIONS).copy_from_slice(&self.compared);
+        self.compare
+            .input_mut(ACTIONS)
+            .copy_from_slice(&self.compared);
         self.compare.run()?;
         let (cost, base_cost) = (self.compare.output(COST)[0], self.compare.output(COST)[1]);
-        let chosen = if cost < base_cost || (cost.is_finite() && !base_cost.is_finite()) { 0 } else { 1 };
-        self.plan.copy_from_slice(&self.compared[chosen * length..][..length]);
+        let chosen = if cost < base_cost || (cost.is_finite() && !base_cost.is_finite()) {
+            0
+        } else {
+            1
+        };
+        self.plan
+            .copy_from_slice(&self.compared[chosen * length..][..length]);
         let states = self.horizon * self.states;
         Ok(Planned {
             actions: &self.plan,
@@ -165,7 +189,12 @@ impl Planner {
         if last >= actions {
             self.plan.copy_within(last - actions..last, last);
         }
-        execute(&self.limiters, self.period_us, previous_action, &mut self.plan);
+        execute(
+            &self.limiters,
+            self.period_us,
+            previous_action,
+            &mut self.plan,
+        );
         &self.plan
     }
 
@@ -176,15 +205,28 @@ impl Planner {
 
     fn draw_candidates(&mut self, task: &Task) {
         let actions = self.limiters.len();
-        self.noise.fill(task.tick, self.horizon, actions, &mut self.candidates);
-        for (index, candidate) in self.candidates.chunks_exact_mut(self.plan.len()).enumerate() {
+        self.noise
+            .fill(task.tick, self.horizon, actions, &mut self.candidates);
+        for (index, candidate) in self
+            .candidates
+            .chunks_exact_mut(self.plan.len())
+            .enumerate()
+        {
             let sigma = if index == 0 { 0.0 } else { self.sigma };
-            for (step, base) in candidate.chunks_exact_mut(actions).zip(self.plan.chunks_exact(actions)) {
+            for (step, base) in candidate
+                .chunks_exact_mut(actions)
+                .zip(self.plan.chunks_exact(actions))
+            {
                 for ((value, base), limiter) in step.iter_mut().zip(base).zip(&self.limiters) {
                     *value = base + sigma * width(limiter) * *value;
                 }
             }
-            execute(&self.limiters, self.period_us, task.previous_action, candidate);
+            execute(
+                &self.limiters,
+                self.period_us,
+                task.previous_action,
+                candidate,
+            );
         }
     }
 }
@@ -198,7 +240,11 @@ fn width(limiter: &Limiter) -> f32 {
 fn execute(limiters: &[Limiter], period_us: u64, previous: &[f32], plan: &mut [f32]) {
     let actions = limiters.len();
     for index in 0..plan.len() {
-        let before = if index < actions { previous[index] } else { plan[index - actions] };
+        let before = if index < actions {
+            previous[index]
+        } else {
+            plan[index - actions]
+        };
         plan[index] = limiters[index % actions].limit_step(before, plan[index], period_us);
     }
 }

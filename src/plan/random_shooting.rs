@@ -8,7 +8,9 @@ pub struct RandomShooting;
 
 impl Proposal for RandomShooting {
     fn propose(&mut self, costs: &[f32], candidates: &[f32], plan: &mut [f32]) -> bool {
-        let Some((index, _)) = best(costs) else { return false };
+        let Some((index, _)) = best(costs) else {
+            return false;
+        };
         plan.copy_from_slice(&candidates[index * plan.len()..][..plan.len()]);
         true
     }
@@ -24,6 +26,10 @@ mod tests {
         let mut plan = [0.0; 2];
         assert!(RandomShooting.propose(&[f32::NAN, 5.0, 2.0], &candidates, &mut plan));
         assert_eq!(plan, [5.0, 6.0]);
-        assert!(!RandomShooting.propose(&[f32::NAN, f32::INFINITY, f32::NAN], &candidates, &mut plan));
+        assert!(!RandomShooting.propose(
+            &[f32::NAN, f32::INFINITY, f32::NAN],
+            &candidates,
+            &mut plan
+        ));
     }
 }

@@ -36,7 +36,9 @@ pub enum ReplayError {
         rule: String,
     },
     /// The first ticks are missing, so that the state that they left is unknown.
-    #[error("{path}: tick {found} stands where tick {expected} should; a run can only be proved without gaps from its start")]
+    #[error(
+        "{path}: tick {found} stands where tick {expected} should; a run can only be proved without gaps from its start"
+    )]
     Gap {
         /// The log.
         path: PathBuf,
@@ -57,8 +59,10 @@ pub fn replay(path: &Path, runtime: &Runtime) -> Result<Comparison, ReplayError>
         return Err(damage.into());
     }
     let mut robot = Robot::parse(&log.run.robot_toml, &path.join("robot.toml"))?;
-    robot.adapt.rule = Rule::from_name(&log.run.rule)
-        .ok_or_else(|| ReplayError::Rule { path: path.into(), rule: log.run.rule.clone() })?;
+    robot.adapt.rule = Rule::from_name(&log.run.rule).ok_or_else(|| ReplayError::Rule {
+        path: path.into(),
+        rule: log.run.rule.clone(),
+    })?;
     let model = DynamicsModel::from_bytes(log.run.model, &path.join("model.onnx"), runtime)?;
     let mut tick = Tick::new(runtime, &model, &robot, log.run.seed, || 0)?;
 
@@ -66,7 +70,11 @@ pub fn replay(path: &Path, runtime: &Runtime) -> Result<Comparison, ReplayError>
     let mut plans = log.plans.iter().peekable();
     for (expected, recorded) in (0..).zip(&log.ticks) {
         if recorded.tick != expected {
-            return Err(ReplayError::Gap { path: path.into(), expected, found: recorded.tick });
+            return Err(ReplayError::Gap {
+                path: path.into(),
+                expected,
+                found: recorded.tick,
+            });
         }
         let observation = Observation {
             tick: recorded.tick,

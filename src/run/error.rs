@@ -27,7 +27,9 @@ pub enum RunError {
         cause: Option<Cause>,
     },
     /// A sensor that the model needs is not finite.
-    #[error("observation '{channel}' is {value} for too long: the robot was brought to its safe state; check that sensor")]
+    #[error(
+        "observation '{channel}' is {value} for too long: the robot was brought to its safe state; check that sensor"
+    )]
     Blind {
         /// The channel.
         channel: String,
@@ -35,13 +37,17 @@ pub enum RunError {
         value: f32,
     },
     /// The computer is too slow.
-    #[error("four ticks in a row were late: the robot was brought to its safe state; lower plan.candidates or plan.horizon, or train for less than {rate_hz} Hz")]
+    #[error(
+        "four ticks in a row were late: the robot was brought to its safe state; lower plan.candidates or plan.horizon, or train for less than {rate_hz} Hz"
+    )]
     Late {
         /// Ticks a second.
         rate_hz: f64,
     },
     /// Telemetry of another length than the contract's.
-    #[error("telemetry has {found} values, the contract {expected}; build firmware and program from the same release")]
+    #[error(
+        "telemetry has {found} values, the contract {expected}; build firmware and program from the same release"
+    )]
     Telemetry {
         /// Values found.
         found: usize,
@@ -49,7 +55,9 @@ pub enum RunError {
         expected: usize,
     },
     /// The robot did not confirm its safe state.
-    #[error("{robot} was told to go safe but last said '{mode:?}'; its command's lifetime has ended by now, but look at it before you touch it")]
+    #[error(
+        "{robot} was told to go safe but last said '{mode:?}'; its command's lifetime has ended by now, but look at it before you touch it"
+    )]
     NotSafe {
         /// The robot.
         robot: String,

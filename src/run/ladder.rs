@@ -15,8 +15,12 @@ pub struct Ladder {
     catch_up: bool,
 }
 
-const RUNGS: [Degradation; 4] =
-    [Degradation::None, Degradation::None, Degradation::ShedAdaptation, Degradation::ThetaStar];
+const RUNGS: [Degradation; 4] = [
+    Degradation::None,
+    Degradation::None,
+    Degradation::ShedAdaptation,
+    Degradation::ThetaStar,
+];
 
 impl Ladder {
     /// What the next tick may do.
@@ -60,7 +64,18 @@ mod tests {
             ladder.done(ladder.wanted() != Degradation::ReusedPlan);
         }
         use Degradation::{None, ReusedPlan, ShedAdaptation, ThetaStar};
-        assert_eq!(seen, [None, ReusedPlan, None, ReusedPlan, ShedAdaptation, ReusedPlan, ThetaStar]);
+        assert_eq!(
+            seen,
+            [
+                None,
+                ReusedPlan,
+                None,
+                ReusedPlan,
+                ShedAdaptation,
+                ReusedPlan,
+                ThetaStar
+            ]
+        );
     }
 
     #[test]
@@ -78,7 +93,11 @@ mod tests {
         assert_eq!(ticks, RECOVERY_TICKS);
         (0..RECOVERY_TICKS).for_each(|_| ladder.done(false));
         ladder.done(true);
-        assert_eq!(ladder.wanted(), Degradation::ReusedPlan, "the rungs that were left must not count again");
+        assert_eq!(
+            ladder.wanted(),
+            Degradation::ReusedPlan,
+            "the rungs that were left must not count again"
+        );
         ladder.done(false);
         assert_eq!(ladder.wanted(), Degradation::None);
     }

@@ -84,19 +84,44 @@ pub fn run(
     let link = SerialLink::open(&options.port, robot.link.baud)?;
     let session = Session::connect(link, &contract(robot), Instant::now() + HANDSHAKE)?;
     let log = match &options.log {
-        Some(path) => Some(LogWriter::create(path, &header(runtime, robot, model, options), when_full(options))?),
+        Some(path) => Some(LogWriter::create(
+            path,
+            &header(runtime, robot, model, options),
+            when_full(options),
+        )?),
         None => None,
     };
-    let mut runner = Runner { robot, options, session, tick, log, ladder: Ladder::default(), summary: Summary::default(), time_us: 0 };
-    let ended = runner.session.arm(Instant::now() + HANDSHAKE).map_err(RunError::from).and_then(|()| {
-        runner.event(Severity::Info, EventKind::RunStarted, format!("{} is armed", robot.name));
-        runner.drive(stop, on_tick)
-    });
+    let mut runner = Runner {
+        robot,
+        options,
+        session,
+        tick,
+        log,
+        ladder: Ladder::default(),
+        summary: Summary::default(),
+        time_us: 0,
+    };
+    let ended = runner
+        .session
+        .arm(Instant::now() + HANDSHAKE)
+        .map_err(RunError::from)
+        .and_then(|()| {
+            runner.event(
+                Severity::Info,
+                EventKind::RunStarted,
+                format!("{} is armed", robot.name),
+            );
+            runner.drive(stop, on_tick)
+        });
     runner.stop(ended)
 }
 
 fn when_full(options: &Options) -> WhenFull {
-    if options.lock_step { WhenFull::Block } else { WhenFull::Drop }
+    if options.lock_step {
+        WhenFull::Block
+    } else {
+        WhenFull::Drop
+    }
 }
 
 /// What the robot must say of itself.
@@ -104,8 +129,16 @@ pub fn contract(robot: &Robot) -> Contract {
     Contract {
         robot: robot.name.clone(),
         period_us: robot.period_us(),
-        observation: robot.observation.iter().map(|c| (c.name.clone(), c.unit.clone())).collect(),
-        action: robot.action.iter().map(|c| (c.name.clone(), c.unit.clone())).collect(),
+        observation: robot
+            .observation
+            .iter()
+            .map(|c| (c.name.clone(), c.unit.clone()))
+            .collect(),
+        action: robot
+            .action
+            .iter()
+            .map(|c| (c.name.clone(), c.unit.clone()))
+            .collect(),
     }
 }
 
@@ -127,14 +160,20 @@ fn header(runtime: &Runtime, robot: &Robot, model: &DynamicsModel, options: &Opt
 }
 
 fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_nanos() as u64)
 }
 
 /// The processor's name as Linux gives it; its architecture elsewhere.
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|line| line.starts_with("model name") || line.starts_with("Model"));
-    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    let line = info
+        .lines()
+        .find(|line| line.starts_with("model name") || line.starts_with("Model"));
+    let name = line
+        .and_then(|line| line.split_once(':'))
+        .map(|(_, name)| name.trim().to_owned());
     name.unwrap_or_else(|| std::env::consts::ARCH.into())
 }
 
@@ -151,12 +190,26 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn drive(&mut self, stop: &AtomicBool, on_tick: &mut dyn FnMut(&schema::Tick)) -> Result<(), RunError> {
+    fn drive(
+        &mut self,
+        stop: &AtomicBool,
+        on_tick: &mut dyn FnMut(&schema::Tick),
+    ) -> Result<(), RunError> {
         let period = Duration::from_secs_f64(self.robot.period_s());
-        while !self.options.ticks.is_some_and(|ticks| self.summary.ticks >= ticks) {
-            let Some(telemetry) = self.telemetry(stop)? else { return Ok(()) };
+        while !self
+            .options
+            .ticks
+            .is_some_and(|ticks| self.summary.ticks >= ticks)
+        {
+            let Some(telemetry) = self.telemetry(stop)? else {
+                return Ok(());
+            };
             let came = Instant::now();
-            let wanted = if self.options.lock_step { Degradation::None } else { self.ladder.wanted() };
+            let wanted = if self.options.lock_step {
+                Degradation::None
+            } else {
+                self.ladder.wanted()
+            };
             let observation = Observation {
                 tick: self.summary.ticks,
                 robot_time_us: telemetry.time_us,
@@ -172,7 +225,11 @@ impl Runner<'_> {
             self.ladder.done(late);
 
             outcome.record.robot_mode = telemetry.mode as u32;
-            outcome.record.monotonic_ns = if self.options.lock_step { self.time_us * 1000 } else { monotonic_ns() };
+            outcome.record.monotonic_ns = if self.options.lock_step {
+                self.time_us * 1000
+            } else {
+                monotonic_ns()
+            };
             outcome.record.command_seq = sent.as_ref().map_or(0, |sequence| sequence.0.into());
             let time = self.log_time_ns();
             if let Some(log) = &mut self.log {
@@ -200,14 +257,18 @@ impl Runner<'_> {
         let patience = if self.options.lock_step {
             HANDSHAKE
         } else {
-            Duration::from_millis(self.robot.link.lifetime_ms.into()) + Duration::from_secs_f64(self.robot.period_s())
+            Duration::from_millis(self.robot.link.lifetime_ms.into())
+                + Duration::from_secs_f64(self.robot.period_s())
         };
         let deadline = Instant::now() + patience;
         let mut telemetry = loop {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            match self.session.next_telemetry(deadline.min(Instant::now() + STOP_POLL)) {
+            match self
+                .session
+                .next_telemetry(deadline.min(Instant::now() + STOP_POLL))
+            {
                 Err(LinkError::Silent { .. }) if Instant::now() < deadline => {}
                 telemetry => break telemetry?,
             }
@@ -219,12 +280,18 @@ impl Runner<'_> {
         self.time_us = telemetry.time_us;
         let cause = self.note_robot_events();
         if telemetry.mode != Mode::Armed {
-            return Err(RunError::WentSafe { robot: self.robot.name.clone(), cause });
+            return Err(RunError::WentSafe {
+                robot: self.robot.name.clone(),
+                cause,
+            });
         }
         if telemetry.observation.len() != self.robot.observation.len()
             || telemetry.applied.len() != self.robot.action.len()
         {
-            return Err(RunError::Telemetry { found: telemetry.observation.len(), expected: self.robot.observation.len() });
+            return Err(RunError::Telemetry {
+                found: telemetry.observation.len(),
+                expected: self.robot.observation.len(),
+            });
         }
         Ok(Some(telemetry))
     }
@@ -236,11 +303,19 @@ impl Runner<'_> {
             match event.kind {
                 WireEvent::Mode { mode, cause } => {
                     last = Some(cause);
-                    let severity = if mode == Mode::Armed { Severity::Info } else { Severity::Warning };
+                    let severity = if mode == Mode::Armed {
+                        Severity::Info
+                    } else {
+                        Severity::Warning
+                    };
                     self.event(severity, EventKind::RobotMode, format!("{mode:?}: {cause}"));
                 }
                 WireEvent::Refused(reason) => {
-                    self.event(Severity::Warning, EventKind::Link, format!("the robot refused a message: {reason:?}"));
+                    self.event(
+                        Severity::Warning,
+                        EventKind::Link,
+                        format!("the robot refused a message: {reason:?}"),
+                    );
                 }
             }
         }
@@ -250,8 +325,13 @@ impl Runner<'_> {
     fn why_unsafe(&self, telemetry: &Telemetry) -> RunError {
         let channels = self.robot.observation.iter().zip(&telemetry.observation);
         match channels.into_iter().find(|(_, value)| !value.is_finite()) {
-            Some((channel, value)) => RunError::Blind { channel: channel.name.clone(), value: *value },
-            None => RunError::Late { rate_hz: self.robot.rate_hz },
+            Some((channel, value)) => RunError::Blind {
+                channel: channel.name.clone(),
+                value: *value,
+            },
+            None => RunError::Late {
+                rate_hz: self.robot.rate_hz,
+            },
         }
     }
 
@@ -266,7 +346,9 @@ impl Runner<'_> {
         let mut mode = Mode::Armed;
         if self.session.disarm().is_ok() {
             while mode.drivers_enabled() {
-                let Ok(telemetry) = self.session.next_telemetry(deadline) else { break };
+                let Ok(telemetry) = self.session.next_telemetry(deadline) else {
+                    break;
+                };
                 mode = telemetry.mode;
                 self.time_us = telemetry.time_us;
             }
@@ -275,7 +357,10 @@ impl Runner<'_> {
         let closed = self.log.take().map(LogWriter::finish).transpose();
         ended?;
         if mode.drivers_enabled() {
-            return Err(RunError::NotSafe { robot: self.robot.name.clone(), mode });
+            return Err(RunError::NotSafe {
+                robot: self.robot.name.clone(),
+                mode,
+            });
         }
         self.summary.log = closed?;
         Ok(self.summary)
@@ -285,7 +370,12 @@ impl Runner<'_> {
         let time = self.log_time_ns();
         let (tick, robot_time_us) = (self.summary.ticks, self.time_us);
         if let Some(log) = &mut self.log {
-            let mut event = Event { tick, robot_time_us, text, ..Event::default() };
+            let mut event = Event {
+                tick,
+                robot_time_us,
+                text,
+                ..Event::default()
+            };
             event.set_severity(severity);
             event.set_kind(kind);
             log.event(&event, time);
@@ -294,6 +384,10 @@ impl Runner<'_> {
 
     /// The time that log viewers show, ns: since 1970, or the robot's own in lock-step.
     fn log_time_ns(&self) -> u64 {
-        if self.options.lock_step { self.time_us * 1000 } else { unix_ns() }
+        if self.options.lock_step {
+            self.time_us * 1000
+        } else {
+            unix_ns()
+        }
     }
 }

@@ -19,8 +19,15 @@ struct Channel {
 impl Encoder {
     /// One state for each `(index in the observation, the channel wraps)`.
     pub fn new(channels: impl IntoIterator<Item = (usize, bool)>) -> Self {
-        let channel = |(index, wraps)| Channel { index, wraps, last: None, turns: 0.0 };
-        Self { channels: channels.into_iter().map(channel).collect() }
+        let channel = |(index, wraps)| Channel {
+            index,
+            wraps,
+            last: None,
+            turns: 0.0,
+        };
+        Self {
+            channels: channels.into_iter().map(channel).collect(),
+        }
     }
 
     /// Number of states, S.
@@ -34,7 +41,11 @@ impl Encoder {
     /// # Panics
     /// If `observation` or `state` are shorter than the channels given at the start.
     pub fn encode(&mut self, observation: &[f32], state: &mut [f32]) -> bool {
-        if self.channels.iter().any(|channel| !observation[channel.index].is_finite()) {
+        if self
+            .channels
+            .iter()
+            .any(|channel| !observation[channel.index].is_finite())
+        {
             return false;
         }
         for (channel, state) in self.channels.iter_mut().zip(state) {
@@ -70,7 +81,11 @@ mod tests {
             yaw += if step < 60 { 0.3 } else { -0.4 };
             let wrapped = (yaw + PI).rem_euclid(2.0 * PI) - PI;
             assert!(encoder.encode(&[step as f32, f32::NAN, wrapped], &mut state));
-            assert!((state[0] - yaw).abs() < 1e-4, "step {step}: {} for {yaw}", state[0]);
+            assert!(
+                (state[0] - yaw).abs() < 1e-4,
+                "step {step}: {} for {yaw}",
+                state[0]
+            );
             assert_eq!(state[1], step as f32);
         }
     }

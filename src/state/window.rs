@@ -31,8 +31,11 @@ struct Last {
 impl Window {
     /// An empty window for `m` transitions of `states` and `actions` numbers, a tick being `period_us` long.
     pub fn new(m: usize, states: usize, actions: usize, period_us: u32) -> Self {
-        let empty =
-            Transition { state: vec![0.0; states], action: vec![0.0; actions], next_state: vec![0.0; states] };
+        let empty = Transition {
+            state: vec![0.0; states],
+            action: vec![0.0; actions],
+            next_state: vec![0.0; states],
+        };
         Self {
             ring: VecDeque::with_capacity(m),
             spare: vec![empty; m],
@@ -68,7 +71,12 @@ impl Window {
                 last.time_us = time_us;
                 last.state.copy_from_slice(state);
             }
-            last => *last = Some(Last { time_us, state: state.into() }),
+            last => {
+                *last = Some(Last {
+                    time_us,
+                    state: state.into(),
+                })
+            }
         }
         added
     }
@@ -117,14 +125,27 @@ mod tests {
             let added = window.push(tick * 100_000, &[tick as f32], &[10.0 * tick as f32]);
             assert_eq!(added, tick > 0);
         }
-        let ends: Vec<_> = window.transitions().map(|t| (t.state[0], t.action[0], t.next_state[0])).collect();
-        assert_eq!(ends, [(20.0, 3.0, 30.0), (30.0, 4.0, 40.0), (40.0, 5.0, 50.0)]);
+        let ends: Vec<_> = window
+            .transitions()
+            .map(|t| (t.state[0], t.action[0], t.next_state[0]))
+            .collect();
+        assert_eq!(
+            ends,
+            [(20.0, 3.0, 30.0), (30.0, 4.0, 40.0), (40.0, 5.0, 50.0)]
+        );
     }
 
     #[test]
     fn refuses_a_step_that_is_not_one_tick_long() {
         let mut window = window();
-        for (time, added) in [(0, false), (200_000, false), (300_000, true), (330_000, false), (410_000, true), (5, false)] {
+        for (time, added) in [
+            (0, false),
+            (200_000, false),
+            (300_000, true),
+            (330_000, false),
+            (410_000, true),
+            (5, false),
+        ] {
             assert_eq!(window.push(time, &[0.0], &[0.0]), added, "at {time}");
         }
         assert_eq!(window.len(), 2);

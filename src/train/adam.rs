@@ -18,7 +18,11 @@ impl Adam {
     /// For tensors of these sizes.
     pub fn new(sizes: impl Iterator<Item = usize>) -> Self {
         let first: Vec<_> = sizes.map(|size| vec![0.0; size]).collect();
-        Self { updates: 0, second: first.clone(), first }
+        Self {
+            updates: 0,
+            second: first.clone(),
+            first,
+        }
     }
 
     /// One update of every tensor with its gradient and its own step size.
@@ -31,7 +35,11 @@ impl Adam {
         let correct2 = 1.0 - BETA2.powf(self.updates as f64);
         for (index, (values, gradient, step)) in tensors.enumerate() {
             let (first, second) = (&mut self.first[index], &mut self.second[index]);
-            assert_eq!((values.len(), gradient.len()), (first.len(), first.len()), "tensor {index}");
+            assert_eq!(
+                (values.len(), gradient.len()),
+                (first.len(), first.len()),
+                "tensor {index}"
+            );
             for (i, value) in values.iter_mut().enumerate() {
                 let g = f64::from(gradient[i]);
                 first[i] = BETA1 * first[i] + (1.0 - BETA1) * g;
@@ -53,7 +61,10 @@ mod tests {
         let gradient = |x: &[f32; 2]| [2.0 * (x[0] - 1.0), 20.0 * (x[1] - 1.0)];
         let g = gradient(&x);
         adam.update([(&mut x[..], &g[..], 0.1)].into_iter());
-        assert!((x[0] - 2.9).abs() < 1e-6 && (x[1] + 1.9).abs() < 1e-6, "{x:?}");
+        assert!(
+            (x[0] - 2.9).abs() < 1e-6 && (x[1] + 1.9).abs() < 1e-6,
+            "{x:?}"
+        );
         for _ in 0..2000 {
             let g = gradient(&x);
             adam.update([(&mut x[..], &g[..], 0.01)].into_iter());

@@ -4,10 +4,11 @@
 //! sine and cosine in the place of angles, then the actions, each normalised and clipped to +-5. The displacement is
 //! predicted in the body frame and turned by the heading: dynamics do not depend on place and heading.
 
-
 use onnx_grad::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType,
+    TensorShapeProto, TypeProto, ValueInfoProto,
+    attribute_proto::AttributeType,
+    tensor_proto::DataType,
     tensor_shape_proto::{Dimension, dimension},
     type_proto,
 };
@@ -61,15 +62,28 @@ impl Layout {
         let index = |name: &String| network.state.iter().position(|state| state == name);
         let indices = |names: &[String]| names.iter().filter_map(index).collect::<Vec<_>>();
         let (pose, angles) = (indices(&network.pose), indices(&network.angles));
-        let plain = (0..network.state.len()).filter(|i| !pose.contains(i) && !angles.contains(i)).collect();
-        Self { pose: [pose[0], pose[1], pose[2]], angles, plain, states: network.state.len(), actions }
+        let plain = (0..network.state.len())
+            .filter(|i| !pose.contains(i) && !angles.contains(i))
+            .collect();
+        Self {
+            pose: [pose[0], pose[1], pose[2]],
+            angles,
+            plain,
+            states: network.state.len(),
+            actions,
+        }
     }
 
     /// Statistics over all transitions of some runs.
     pub fn normaliser(&self, runs: &[Run]) -> Normaliser {
-        let steps = || runs.iter().flat_map(|run| run.states.windows(2).zip(&run.actions));
+        let steps = || {
+            runs.iter()
+                .flat_map(|run| run.states.windows(2).zip(&run.actions))
+        };
         Normaliser {
-            features: Moments::of(steps().map(|(states, action)| self.features(&states[0], action))),
+            features: Moments::of(
+                steps().map(|(states, action)| self.features(&states[0], action)),
+            ),
             change: Moments::of(steps().map(|(states, _)| self.change(&states[0], &states[1]))),
         }
     }
@@ -79,15 +93,26 @@ impl Layout {
         let plain = self.plain.iter().map(|&i| state[i]);
         let sines = self.angles.iter().map(|&i| state[i].sin());
         let cosines = self.angles.iter().map(|&i| state[i].cos());
-        plain.chain(sines).chain(cosines).chain(action.iter().copied()).collect()
+        plain
+            .chain(sines)
+            .chain(cosines)
+            .chain(action.iter().copied())
+            .collect()
     }
 
     /// Change of the state, the displacement in the body frame.
     fn change(&self, state: &[f32], next: &[f32]) -> Vec<f32> {
-        let mut change: Vec<f32> = next.iter().zip(state).map(|(next, state)| next - state).collect();
+        let mut change: Vec<f32> = next
+            .iter()
+            .zip(state)
+            .map(|(next, state)| next - state)
+            .collect();
         let [x, y, yaw] = self.pose;
         let (sin, cos) = state[yaw].sin_cos();
-        (change[x], change[y]) = (cos * change[x] + sin * change[y], cos * change[y] - sin * change[x]);
+        (change[x], change[y]) = (
+            cos * change[x] + sin * change[y],
+            cos * change[y] - sin * change[x],
+        );
         change
     }
 
@@ -122,7 +147,10 @@ fn features(graph: &mut Builder, layout: &Layout, normaliser: &Normaliser) -> St
     let features = graph.concat("features", &parts);
     let mean = graph.constant("features.mean", &normaliser.features.mean);
     let std = graph.constant("features.std", &normaliser.features.std);
-    let (low, high) = (graph.scalar("features.low", -FEATURE_LIMIT), graph.scalar("features.high", FEATURE_LIMIT));
+    let (low, high) = (
+        graph.scalar("features.low", -FEATURE_LIMIT),
+        graph.scalar("features.high", FEATURE_LIMIT),
+    );
     let centred = graph.node("Sub", "features.centred", &[&features, &mean]);
     let normalised = graph.node("Div", "features.normalised", &[&centred, &std]);
     graph.node("Clip", "features.clipped", &[&normalised, &low, &high])
@@ -146,7 +174,11 @@ fn layers(
         let weight: Vec<f32> = (0..pair[0] * pair[1])
             .map(|_| gain * Distribution::<f32>::sample(&StandardNormal, random))
             .collect();
-        let weight = graph.initializer(&format!("layer{index}.weight"), &[pair[0], pair[1]], &weight);
+        let weight = graph.initializer(
+            &format!("layer{index}.weight"),
+            &[pair[0], pair[1]],
+            &weight,
+        );
         // A bias of exact zeros would be merged with others of its size by some tools.
         let bias: Vec<f32> = (0..pair[1])
             .map(|_| 1e-3 * Distribution::<f32>::sample(&StandardNormal, random))
@@ -168,12 +200,22 @@ fn layers(
 fn displace(graph: &mut Builder, layout: &Layout, change: &str) {
     let [x, y, yaw] = layout.pose;
     let heading = graph.columns("heading", "state", &[yaw]);
-    let (sin, cos) = (graph.node("Sin", "heading.sin", &[&heading]), graph.node("Cos", "heading.cos", &[&heading]));
+    let (sin, cos) = (
+        graph.node("Sin", "heading.sin", &[&heading]),
+        graph.node("Cos", "heading.cos", &[&heading]),
+    );
     let forward = graph.columns("forward", change, &[x]);
     let left = graph.columns("left", change, &[y]);
-    let product = |graph: &mut Builder, name: &str, a: &str, b: &str| graph.node("Mul", name, &[a, b]);
-    let (fc, ls) = (product(graph, "forward.x", &forward, &cos), product(graph, "left.x", &left, &sin));
-    let (fs, lc) = (product(graph, "forward.y", &forward, &sin), product(graph, "left.y", &left, &cos));
+    let product =
+        |graph: &mut Builder, name: &str, a: &str, b: &str| graph.node("Mul", name, &[a, b]);
+    let (fc, ls) = (
+        product(graph, "forward.x", &forward, &cos),
+        product(graph, "left.x", &left, &sin),
+    );
+    let (fs, lc) = (
+        product(graph, "forward.y", &forward, &sin),
+        product(graph, "left.y", &left, &cos),
+    );
     let dx = graph.node("Sub", "displacement.x", &[&fc, &ls]);
     let dy = graph.node("Add", "displacement.y", &[&fs, &lc]);
     let others: Vec<usize> = (0..layout.states).filter(|i| ![x, y].contains(i)).collect();
@@ -222,12 +264,15 @@ impl Builder {
 
     fn columns(&mut self, output: &str, input: &str, columns: &[usize]) -> String {
         let indices = format!("{output}.columns");
-        self.value(&indices, TensorProto {
-            dims: vec![columns.len() as i64],
-            data_type: Some(DataType::Int64 as i32),
-            int64_data: columns.iter().map(|&column| column as i64).collect(),
-            ..TensorProto::default()
-        });
+        self.value(
+            &indices,
+            TensorProto {
+                dims: vec![columns.len() as i64],
+                data_type: Some(DataType::Int64 as i32),
+                int64_data: columns.iter().map(|&column| column as i64).collect(),
+                ..TensorProto::default()
+            },
+        );
         self.node("Gather", output, &[input, &indices]);
         self.axis(1);
         output.into()
@@ -269,7 +314,9 @@ impl Builder {
     }
 
     fn initializer(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
-        self.graph.initializer.push(float_tensor(name, shape, values));
+        self.graph
+            .initializer
+            .push(float_tensor(name, shape, values));
         name.into()
     }
 
@@ -279,7 +326,10 @@ impl Builder {
         self.graph.output = vec![rows("next_state", layout.states)];
         ModelProto {
             ir_version: Some(IR_VERSION),
-            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
+            opset_import: vec![OperatorSetIdProto {
+                domain: Some(String::new()),
+                version: Some(OPSET),
+            }],
             producer_name: Some("surefoot".into()),
             producer_version: Some(env!("CARGO_PKG_VERSION").into()),
             graph: Some(self.graph),
@@ -294,24 +344,38 @@ fn float_tensor(name: &str, shape: &[usize], values: &[f32]) -> TensorProto {
         name: (!name.is_empty()).then(|| name.into()),
         dims: shape.iter().map(|&size| size as i64).collect(),
         data_type: Some(DataType::Float as i32),
-        raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        raw_data: Some(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        ),
         ..TensorProto::default()
     }
 }
 
 /// A float tensor (N, width).
 fn rows(name: &str, width: usize) -> ValueInfoProto {
-    let dimension = |value| Dimension { value: Some(value), ..Dimension::default() };
+    let dimension = |value| Dimension {
+        value: Some(value),
+        ..Dimension::default()
+    };
     let shape = TensorShapeProto {
         dim: vec![
             dimension(dimension::Value::DimParam("N".into())),
             dimension(dimension::Value::DimValue(width as i64)),
         ],
     };
-    let tensor = type_proto::Tensor { elem_type: Some(DataType::Float as i32), shape: Some(shape) };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(DataType::Float as i32),
+        shape: Some(shape),
+    };
     ValueInfoProto {
         name: Some(name.into()),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..TypeProto::default()
+        }),
         ..ValueInfoProto::default()
     }
 }

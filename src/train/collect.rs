@@ -73,14 +73,20 @@ fn episode(
     let mut plant = Plant::new(scene, Some(terrain), &changes, random.random())?;
     let mut excitation = Excitation::new(&robot.action, robot.period_s(), &mut random);
 
-    let channel = |name: &String| robot.observation.iter().position(|channel| &channel.name == name);
+    let channel = |name: &String| {
+        robot
+            .observation
+            .iter()
+            .position(|channel| &channel.name == name)
+    };
     let states = recipe.network.state.iter().filter_map(channel);
     let mut encoder = Encoder::new(states.map(|index| (index, robot.observation[index].wraps)));
     let upright: Vec<usize> = simulation.upright.iter().filter_map(channel).collect();
     let mut run = Run::default();
     for tick in 0..=(simulation.episode_s * robot.rate_hz) as usize {
         let observation = plant.observe();
-        let fallen = |&index: &usize| f64::from(observation[index].abs()) > simulation.upright_limit_rad;
+        let fallen =
+            |&index: &usize| f64::from(observation[index].abs()) > simulation.upright_limit_rad;
         let mut state = vec![0.0; encoder.states()];
         if upright.iter().any(fallen) || !encoder.encode(observation, &mut state) {
             return Ok(None);
@@ -122,7 +128,10 @@ impl<'a> Excitation<'a> {
             jump: period_s / JUMP_S,
             deviation: random.random_range(0.1..0.3),
             mean: vec![shared; channels.len()],
-            noise: channels.iter().map(|_| StandardNormal.sample(random)).collect(),
+            noise: channels
+                .iter()
+                .map(|_| StandardNormal.sample(random))
+                .collect(),
             action: vec![0.0; channels.len()],
         }
     }

@@ -42,10 +42,21 @@ impl Dataset {
     pub fn split(runs: Vec<Run>, share: f64, length: usize) -> Option<Self> {
         let every = (1.0 / share).round().max(2.0) as usize;
         let (mut training, mut validation) = (Vec::new(), Vec::new());
-        for (index, run) in runs.into_iter().filter(|run| run.len() >= length).enumerate() {
-            if index % every == every - 1 { validation.push(run) } else { training.push(run) }
+        for (index, run) in runs
+            .into_iter()
+            .filter(|run| run.len() >= length)
+            .enumerate()
+        {
+            if index % every == every - 1 {
+                validation.push(run)
+            } else {
+                training.push(run)
+            }
         }
-        (!training.is_empty() && !validation.is_empty()).then_some(Self { training, validation })
+        (!training.is_empty() && !validation.is_empty()).then_some(Self {
+            training,
+            validation,
+        })
     }
 
     /// Transitions over all training runs.
@@ -58,16 +69,25 @@ impl Dataset {
 ///
 /// # Errors
 /// [`LogError`] when the log cannot be read, or its channels are not the robot's.
-pub fn runs_of_log(path: &std::path::Path, robot: &Robot, states: &[String]) -> Result<Vec<Run>, LogError> {
+pub fn runs_of_log(
+    path: &std::path::Path,
+    robot: &Robot,
+    states: &[String],
+) -> Result<Vec<Run>, LogError> {
     let channel = |name: &String| {
-        let index = robot.observation.iter().position(|channel| &channel.name == name)?;
+        let index = robot
+            .observation
+            .iter()
+            .position(|channel| &channel.name == name)?;
         Some((index, robot.observation[index].wraps))
     };
     let mut encoder = Encoder::new(states.iter().filter_map(channel));
     let mut runs = vec![Run::default()];
     let mut last_us = None;
     for record in LogReader::open(path)? {
-        let Record::Tick(tick) = record? else { continue };
+        let Record::Tick(tick) = record? else {
+            continue;
+        };
         let mut state = vec![0.0; encoder.states()];
         let known = tick.observation.len() == robot.observation.len()
             && tick.applied.len() == robot.action.len()
@@ -80,7 +100,9 @@ pub fn runs_of_log(path: &std::path::Path, robot: &Robot, states: &[String]) -> 
         if !known || !follows {
             runs.push(Run::default());
         }
-        let Some(run) = runs.last_mut().filter(|_| known) else { continue };
+        let Some(run) = runs.last_mut().filter(|_| known) else {
+            continue;
+        };
         if !run.states.is_empty() {
             run.actions.push(tick.applied);
         }
@@ -166,8 +188,14 @@ impl Moments {
                 *squares += off * (f64::from(*value) - *mean);
             }
         }
-        let std = squares.iter().map(|squares| (squares / count).sqrt().max(1e-6) as f32).collect();
-        Self { mean: mean.into_iter().map(|mean| mean as f32).collect(), std }
+        let std = squares
+            .iter()
+            .map(|squares| (squares / count).sqrt().max(1e-6) as f32)
+            .collect();
+        Self {
+            mean: mean.into_iter().map(|mean| mean as f32).collect(),
+            std,
+        }
     }
 }
 
@@ -192,19 +220,29 @@ mod tests {
             let segment = Segment::draw(&runs, 3, &mut random);
             seen.insert(segment.run.states[segment.start][0] as i32);
         }
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 200, 201, 202, 203]);
+        assert_eq!(
+            seen.into_iter().collect::<Vec<_>>(),
+            [0, 1, 200, 201, 202, 203]
+        );
     }
 
     #[test]
     fn segments_are_written_relative_to_their_start() {
         let runs = [run(5, 1000.0)];
-        let segment = Segment { run: &runs[0], start: 1 };
+        let segment = Segment {
+            run: &runs[0],
+            start: 1,
+        };
         let (mut state, mut action, mut next_state) = ([0.0; 4], [0.0; 2], [0.0; 4]);
         segment.write(
             1,
             2,
             &[0],
-            Rows { state: &mut state, action: &mut action, next_state: &mut next_state },
+            Rows {
+                state: &mut state,
+                action: &mut action,
+                next_state: &mut next_state,
+            },
         );
         assert_eq!(state, [1.0, 5.0, 2.0, 5.0]);
         assert_eq!(next_state, [2.0, 5.0, 3.0, 5.0]);
@@ -213,7 +251,10 @@ mod tests {
 
     #[test]
     fn whole_runs_are_kept_for_validation() {
-        let runs = (0..10).map(|i| run(4, i as f32 * 10.0)).chain([run(1, 0.0)]).collect();
+        let runs = (0..10)
+            .map(|i| run(4, i as f32 * 10.0))
+            .chain([run(1, 0.0)])
+            .collect();
         let data = Dataset::split(runs, 0.2, 3).unwrap();
         assert_eq!((data.training.len(), data.validation.len()), (8, 2));
         assert!(Dataset::split(vec![run(1, 0.0)], 0.2, 3).is_none());
@@ -222,6 +263,12 @@ mod tests {
     #[test]
     fn moments() {
         let moments = Moments::of([vec![1.0, 7.0], vec![3.0, 7.0]].into_iter());
-        assert_eq!(moments, Moments { mean: vec![2.0, 7.0], std: vec![1.0, 1e-6] });
+        assert_eq!(
+            moments,
+            Moments {
+                mean: vec![2.0, 7.0],
+                std: vec![1.0, 1e-6]
+            }
+        );
     }
 }

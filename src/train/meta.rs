@@ -60,10 +60,27 @@ impl MetaGradient {
         meta: &Meta,
         origin: [usize; 2],
     ) -> Result<Self, ModelError> {
-        let batch = MetaBatch { tasks: meta.tasks / SHARDS, future: meta.future, steps: meta.steps };
-        let function = derive::meta_gradient(&model.onnx, &model.contract, batch)
-            .map_err(|source| ModelError::Derive { graph: "meta-gradient", source })?;
-        let shard = |_| Program::new(runtime, "meta-gradient", &function, model.onnx.opset(), || 0);
+        let batch = MetaBatch {
+            tasks: meta.tasks / SHARDS,
+            future: meta.future,
+            steps: meta.steps,
+        };
+        let function =
+            derive::meta_gradient(&model.onnx, &model.contract, batch).map_err(|source| {
+                ModelError::Derive {
+                    graph: "meta-gradient",
+                    source,
+                }
+            })?;
+        let shard = |_| {
+            Program::new(
+                runtime,
+                "meta-gradient",
+                &function,
+                model.onnx.opset(),
+                || 0,
+            )
+        };
         Ok(Self {
             shards: (0..SHARDS).map(shard).collect::<Result<_, _>>()?,
             window: meta.window,
@@ -94,10 +111,14 @@ impl MetaGradient {
         for shard in &mut self.shards {
             for task in 0..self.batch.tasks {
                 let segment = Segment::draw(runs, length, random);
-                let parts = [(PAST, 0, self.window), (FUTURE, self.window, self.batch.future)];
+                let parts = [
+                    (PAST, 0, self.window),
+                    (FUTURE, self.window, self.batch.future),
+                ];
                 for (first, from, count) in parts {
                     let (states, actions) = (count * self.states, count * self.actions);
-                    let [state, action, next_state] = shard.inputs_mut([first, first + 1, first + 2]);
+                    let [state, action, next_state] =
+                        shard.inputs_mut([first, first + 1, first + 2]);
                     let rows = Rows {
                         state: &mut state[task * states..][..states],
                         action: &mut action[task * actions..][..actions],
@@ -107,28 +128,46 @@ impl MetaGradient {
                 }
             }
             for (index, tensor) in learned.tensors().enumerate() {
-                shard.input_mut(FIRST_PARAMETER + index).copy_from_slice(tensor);
+                shard
+                    .input_mut(FIRST_PARAMETER + index)
+                    .copy_from_slice(tensor);
             }
         }
         std::thread::scope(|scope| {
-            let running: Vec<_> = self.shards.iter_mut().map(|shard| scope.spawn(|| shard.run())).collect();
-            running.into_iter().try_for_each(|shard| match shard.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
+            let running: Vec<_> = self
+                .shards
+                .iter_mut()
+                .map(|shard| scope.spawn(|| shard.run()))
+                .collect();
+            running
+                .into_iter()
+                .try_for_each(|shard| match shard.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
         })?;
         let share = 1.0 / SHARDS as f32;
         for (index, gradient) in gradient.iter_mut().enumerate() {
             gradient.fill(0.0);
             for shard in &self.shards {
-                for (sum, value) in gradient.iter_mut().zip(shard.output(FIRST_GRADIENT + index)) {
+                for (sum, value) in gradient
+                    .iter_mut()
+                    .zip(shard.output(FIRST_GRADIENT + index))
+                {
                     *sum += share * value;
                 }
             }
         }
         let mean = |output: usize| {
-            self.shards.iter().map(|shard| f64::from(shard.output(output)[0])).sum::<f64>() / SHARDS as f64
+            self.shards
+                .iter()
+                .map(|shard| f64::from(shard.output(output)[0]))
+                .sum::<f64>()
+                / SHARDS as f64
         };
-        Ok(Losses { before: mean(0), after: mean(1) })
+        Ok(Losses {
+            before: mean(0),
+            after: mean(1),
+        })
     }
 }

@@ -26,7 +26,8 @@ pub use trainer::{Checkpoint, TrainerError};
 
 use crate::log::LogError;
 use crate::model::{
-    AdaptContract, Channel, Contract, DynamicsModel, ModelError, Runtime, SelfCheck, StateChannel, hex,
+    AdaptContract, Channel, Contract, DynamicsModel, ModelError, Runtime, SelfCheck, StateChannel,
+    hex,
 };
 use crate::robot::Robot;
 use crate::sim;
@@ -49,7 +50,9 @@ pub enum TrainError {
     #[error(transparent)]
     Simulation(#[from] sim::Error),
     /// Too few runs that are long enough.
-    #[error("the data has too few runs of at least {length} transitions to train and validate; record more, or lower meta.window or meta.future")]
+    #[error(
+        "the data has too few runs of at least {length} transitions to train and validate; record more, or lower meta.window or meta.future"
+    )]
     TooLittle {
         /// Transitions of a task.
         length: usize,
@@ -121,7 +124,11 @@ pub fn train(
     let (recipe, robot) = Recipe::read(recipe_path)?;
     let runs = if logs.is_empty() {
         let simulation = recipe.simulation.as_ref().ok_or(TrainError::NoSource)?;
-        let recorded = || progress(Progress::Episode { of: simulation.episodes });
+        let recorded = || {
+            progress(Progress::Episode {
+                of: simulation.episodes,
+            })
+        };
         collect::collect(&recipe, simulation, &robot, threads, &recorded)?
     } else {
         let mut runs = Vec::new();
@@ -131,15 +138,18 @@ pub fn train(
         runs
     };
     let length = recipe.meta.window + recipe.meta.future;
-    let data = Dataset::split(runs, recipe.meta.validation, length).ok_or(TrainError::TooLittle { length })?;
+    let data = Dataset::split(runs, recipe.meta.validation, length)
+        .ok_or(TrainError::TooLittle { length })?;
     progress(Progress::Data(&data));
 
     let layout = Layout::new(&recipe.network, robot.action.len());
     let normaliser = layout.normaliser(&data.training);
     let mut random = ChaCha8Rng::seed_from_u64(recipe.seed);
     let bytes = architecture::untrained(&recipe.network, &layout, &normaliser, &mut random);
-    let onnx = onnx_grad::Model::read(&bytes)
-        .map_err(|source| ModelError::Onnx { path: recipe_path.into(), source })?;
+    let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
+        path: recipe_path.into(),
+        source,
+    })?;
     let mut untrained = DynamicsModel {
         contract: contract(&recipe, &robot, &onnx, normaliser.scales(&layout), &data),
         sha256: hex(&Sha256::digest(&bytes)),
@@ -147,8 +157,15 @@ pub fn train(
         bytes,
     };
     let learned = Learned {
-        parameters: untrained.parameters().iter().map(|values| values.to_vec()).collect(),
-        log_steps: vec![vec![recipe.meta.inner_step.ln() as f32]; untrained.onnx.parameters().len()],
+        parameters: untrained
+            .parameters()
+            .iter()
+            .map(|values| values.to_vec())
+            .collect(),
+        log_steps: vec![
+            vec![recipe.meta.inner_step.ln() as f32];
+            untrained.onnx.parameters().len()
+        ],
     };
 
     let [x, y, _] = layout.pose;
@@ -163,7 +180,13 @@ pub fn train(
         &recipe.meta,
         recipe.seed,
         &mut checkpoint,
-        &mut |update, losses| progress(Progress::Update { update, of: recipe.meta.updates, losses }),
+        &mut |update, losses| {
+            progress(Progress::Update {
+                update,
+                of: recipe.meta.updates,
+                losses,
+            })
+        },
         &mut |checkpoint| {
             progress(Progress::Validation(checkpoint));
             checkpoint.write(&checkpoint_path)
@@ -171,11 +194,19 @@ pub fn train(
     )?;
 
     // Every training ends with a validation.
-    let (learned, validation) = checkpoint.best.clone().ok_or(TrainerError::Diverged { update: checkpoint.update })?;
+    let (learned, validation) = checkpoint.best.clone().ok_or(TrainerError::Diverged {
+        update: checkpoint.update,
+    })?;
     let file = finished(&runtime, &mut untrained, &learned)?;
-    let write = |path: &Path| TrainError::Write { path: path.into(), source: std::io::Error::last_os_error() };
+    let write = |path: &Path| TrainError::Write {
+        path: path.into(),
+        source: std::io::Error::last_os_error(),
+    };
     let partial = output.with_extension("partial");
-    std::fs::write(&partial, &file).map_err(|source| TrainError::Write { path: partial.clone(), source })?;
+    std::fs::write(&partial, &file).map_err(|source| TrainError::Write {
+        path: partial.clone(),
+        source,
+    })?;
     std::fs::rename(&partial, output).map_err(|_| write(output))?;
     std::fs::remove_file(&checkpoint_path).map_err(|_| write(&checkpoint_path))?;
     Ok(Trained {
@@ -195,19 +226,39 @@ fn contract(
     data: &Dataset,
 ) -> Contract {
     let unit = |name: &String| {
-        let channel = robot.observation.iter().find(|channel| &channel.name == name);
+        let channel = robot
+            .observation
+            .iter()
+            .find(|channel| &channel.name == name);
         channel.map_or(String::new(), |channel| channel.unit.clone())
     };
     let state = recipe.network.state.iter().zip(scales);
     let run = &data.training[0];
     Contract {
         robot: robot.name.clone(),
-        state: state.map(|(name, scale)| StateChannel { name: name.clone(), unit: unit(name), scale }).collect(),
-        action: robot.action.iter().map(|a| Channel { name: a.name.clone(), unit: a.unit.clone() }).collect(),
+        state: state
+            .map(|(name, scale)| StateChannel {
+                name: name.clone(),
+                unit: unit(name),
+                scale,
+            })
+            .collect(),
+        action: robot
+            .action
+            .iter()
+            .map(|a| Channel {
+                name: a.name.clone(),
+                unit: a.unit.clone(),
+            })
+            .collect(),
         period_s: robot.period_s(),
         adapt: AdaptContract {
             window: recipe.meta.window,
-            steps: onnx.parameters().iter().map(|p| (p.name.clone(), recipe.meta.inner_step as f32)).collect(),
+            steps: onnx
+                .parameters()
+                .iter()
+                .map(|p| (p.name.clone(), recipe.meta.inner_step as f32))
+                .collect(),
         },
         self_check: SelfCheck {
             state: run.states[0].clone(),
@@ -218,22 +269,50 @@ fn contract(
 }
 
 /// The file of the trained model: learned parameters, learned step sizes, and the prediction for the self-check.
-fn finished(runtime: &Runtime, model: &mut DynamicsModel, learned: &Learned) -> Result<Vec<u8>, ModelError> {
-    let names: Vec<String> = model.onnx.parameters().iter().map(|p| p.name.clone()).collect();
-    let steps = names.iter().cloned().zip(learned.log_steps.iter().map(|log| log[0].exp()));
+fn finished(
+    runtime: &Runtime,
+    model: &mut DynamicsModel,
+    learned: &Learned,
+) -> Result<Vec<u8>, ModelError> {
+    let names: Vec<String> = model
+        .onnx
+        .parameters()
+        .iter()
+        .map(|p| p.name.clone())
+        .collect();
+    let steps = names
+        .iter()
+        .cloned()
+        .zip(learned.log_steps.iter().map(|log| log[0].exp()));
     model.contract.adapt.steps = steps.collect();
-    let values: BTreeMap<&str, Vec<f32>> =
-        names.iter().map(String::as_str).zip(learned.parameters.iter().cloned()).collect();
-    let derived = |source| ModelError::Derive { graph: "trained", source };
-    let trained = model.onnx.write(&values, &BTreeMap::new()).map_err(derived)?;
+    let values: BTreeMap<&str, Vec<f32>> = names
+        .iter()
+        .map(String::as_str)
+        .zip(learned.parameters.iter().cloned())
+        .collect();
+    let derived = |source| ModelError::Derive {
+        graph: "trained",
+        source,
+    };
+    let trained = model
+        .onnx
+        .write(&values, &BTreeMap::new())
+        .map_err(derived)?;
     model.onnx = onnx_grad::Model::read(&trained).map_err(derived)?;
     let check = &model.contract.self_check;
     let next_state = model.predict_once(runtime, &check.state, &check.action)?;
     model.contract.self_check.next_state = next_state;
-    model.onnx.write(&values, &model.contract.to_metadata()).map_err(derived)
+    model
+        .onnx
+        .write(&values, &model.contract.to_metadata())
+        .map_err(derived)
 }
 
 /// What a checkpoint belongs to: the recipe, the untrained model (which holds the data's statistics) and the data's size.
 fn identity(recipe: &Recipe, model: &DynamicsModel, data: &Dataset) -> String {
-    hex(&Sha256::digest(format!("{recipe:?} {} {}", model.sha256, data.transitions())))
+    hex(&Sha256::digest(format!(
+        "{recipe:?} {} {}",
+        model.sha256,
+        data.transitions()
+    )))
 }

@@ -148,10 +148,14 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`], which names the file and key.
     pub fn read(path: &Path) -> Result<(Self, Robot), RecipeError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.into(), source })?;
-        let mut recipe: Self = toml::from_str(&text)
-            .map_err(|source| RecipeError::Syntax { path: path.into(), source: Box::new(source) })?;
+        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let mut recipe: Self = toml::from_str(&text).map_err(|source| RecipeError::Syntax {
+            path: path.into(),
+            source: Box::new(source),
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         recipe.robot = folder.join(&recipe.robot);
         if let Some(simulation) = &mut recipe.simulation {
@@ -160,7 +164,11 @@ impl Recipe {
         let robot = Robot::read(&recipe.robot)?;
         match recipe.first_fault(&robot) {
             None => Ok((recipe, robot)),
-            Some((key, reason)) => Err(RecipeError::Value { path: path.into(), key, reason }),
+            Some((key, reason)) => Err(RecipeError::Value {
+                path: path.into(),
+                key,
+                reason,
+            }),
         }
     }
 
@@ -168,14 +176,24 @@ impl Recipe {
         let network = &self.network;
         let mut seen = BTreeSet::new();
         for name in &network.state {
-            if !robot.observation.iter().any(|channel| &channel.name == name) {
-                return Some(("network.state", format!("'{name}' is no [[observation]] of {}", self.robot.display())));
+            if !robot
+                .observation
+                .iter()
+                .any(|channel| &channel.name == name)
+            {
+                return Some((
+                    "network.state",
+                    format!("'{name}' is no [[observation]] of {}", self.robot.display()),
+                ));
             }
             if !seen.insert(name) {
                 return Some(("network.state", format!("'{name}' stands there twice")));
             }
         }
-        for (key, names) in [("network.pose", &network.pose[..]), ("network.angles", &network.angles[..])] {
+        for (key, names) in [
+            ("network.pose", &network.pose[..]),
+            ("network.angles", &network.angles[..]),
+        ] {
             if let Some(name) = names.iter().find(|name| !seen.contains(name)) {
                 return Some((key, format!("'{name}' is not among network.state")));
             }
@@ -183,8 +201,16 @@ impl Recipe {
         if network.state.iter().all(|name| network.pose.contains(name)) {
             return Some(("network.state", "holds nothing but the pose".into()));
         }
-        if network.hidden.is_empty() || network.hidden.iter().any(|width| !(1..=4096).contains(width)) {
-            return Some(("network.hidden", "needs one width or more, each 1 to 4096".into()));
+        if network.hidden.is_empty()
+            || network
+                .hidden
+                .iter()
+                .any(|width| !(1..=4096).contains(width))
+        {
+            return Some((
+                "network.hidden",
+                "needs one width or more, each 1 to 4096".into(),
+            ));
         }
         let meta = &self.meta;
         let counts = [
@@ -195,30 +221,50 @@ impl Recipe {
             ("meta.validate_every", meta.validate_every, 1),
             ("meta.patience", meta.patience, 1),
         ];
-        if let Some((key, value, least)) = counts.into_iter().find(|(_, value, least)| value < least) {
+        if let Some((key, value, least)) =
+            counts.into_iter().find(|(_, value, least)| value < least)
+        {
             return Some((key, format!("is {value}, but must be at least {least}")));
         }
         if !meta.tasks.is_multiple_of(2) {
             return Some(("meta.tasks", format!("is {}, but must be even", meta.tasks)));
         }
         if !(1..=meta.future).contains(&meta.steps) {
-            return Some(("meta.steps", format!("is {}, but must be 1 to meta.future", meta.steps)));
+            return Some((
+                "meta.steps",
+                format!("is {}, but must be 1 to meta.future", meta.steps),
+            ));
         }
         let positive = [
             ("meta.learning_rate", meta.learning_rate),
             ("meta.inner_step", meta.inner_step),
-            ("meta.inner_step_learning_rate", meta.inner_step_learning_rate),
+            (
+                "meta.inner_step_learning_rate",
+                meta.inner_step_learning_rate,
+            ),
         ];
-        if let Some((key, value)) = positive.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
+        if let Some((key, value)) = positive
+            .into_iter()
+            .find(|(_, value)| !(value.is_finite() && *value > 0.0))
+        {
             return Some((key, format!("is {value}, but must be finite and above 0")));
         }
         if !(meta.validation > 0.0 && meta.validation < 1.0) {
-            return Some(("meta.validation", format!("is {}, but must be between 0 and 1", meta.validation)));
+            return Some((
+                "meta.validation",
+                format!("is {}, but must be between 0 and 1", meta.validation),
+            ));
         }
         let simulation = self.simulation.as_ref()?;
-        let group = simulation.group.iter().find(|g| !(0.0..=1.0).contains(&g.probability) || g.changes.is_empty());
+        let group = simulation
+            .group
+            .iter()
+            .find(|g| !(0.0..=1.0).contains(&g.probability) || g.changes.is_empty());
         if let Some(group) = group {
-            let reason = format!("needs changes and a probability within 0 to 1, has {}", group.probability);
+            let reason = format!(
+                "needs changes and a probability within 0 to 1, has {}",
+                group.probability
+            );
             return Some(("simulation.group", reason));
         }
         if simulation.terrains.is_empty() {
