@@ -175,7 +175,11 @@ fn broadcasting(random: &mut Random) -> (Vec<usize>, Vec<usize>) {
             .collect()
     };
     let (a, b) = (part(0), part(full.len() / 2));
-    if full.len() % 2 == 0 { (a, b) } else { (b, a) }
+    if full.len().is_multiple_of(2) {
+        (a, b)
+    } else {
+        (b, a)
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Adapter {
             |name: &'static str, function: Result<onnx_grad::Function, onnx_grad::Error>| {
                 let function = function.map_err(|source| ModelError::Derive {
                     graph: name,
-                    source,
+                    source: Box::new(source),
                 })?;
                 Program::new(runtime, name, &function, model.onnx.opset(), clock)
             };

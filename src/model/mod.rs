@@ -42,7 +42,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// The node, the op and the remedy.
-        source: onnx_grad::Error,
+        source: Box<onnx_grad::Error>,
     },
     /// A graph could not be derived.
     #[error("deriving the {graph} graph: {source}")]
@@ -50,7 +50,7 @@ pub enum ModelError {
         /// Which graph.
         graph: &'static str,
         /// The node, the op and the remedy.
-        source: onnx_grad::Error,
+        source: Box<onnx_grad::Error>,
     },
     /// A contract key is missing.
     #[error(
@@ -148,7 +148,7 @@ impl DynamicsModel {
     pub fn from_bytes(bytes: Vec<u8>, path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
         let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
             path: path.into(),
-            source,
+            source: Box::new(source),
         })?;
         let contract = Contract::from_metadata(onnx.metadata())?;
         let sha256 = hex(&Sha256::digest(&bytes));
@@ -313,7 +313,7 @@ impl DynamicsModel {
     ) -> Result<Vec<f32>, ModelError> {
         let function = derive::predict(&self.onnx, 1).map_err(|source| ModelError::Derive {
             graph: "predict",
-            source,
+            source: Box::new(source),
         })?;
         let mut program = Program::new(runtime, "predict", &function, self.onnx.opset(), || 0)?;
         program.input_mut(0).copy_from_slice(state);

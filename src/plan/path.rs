@@ -55,7 +55,7 @@ impl Path {
                 let step = |i: usize| {
                     Vector2::new(
                         30f64.to_radians().cos(),
-                        if i % 2 == 0 { 0.5 } else { -0.5 },
+                        if i.is_multiple_of(2) { 0.5 } else { -0.5 },
                     ) * size_m
                 };
                 let mut at = Point2::origin();

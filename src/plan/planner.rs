@@ -83,7 +83,7 @@ impl Planner {
                 derive::rollout(&model.onnx, &model.contract, pose, rows, settings.horizon)
                     .map_err(|source| ModelError::Derive {
                         graph: name,
-                        source,
+                        source: Box::new(source),
                     })?;
             let mut program = Program::new(runtime, name, &function, model.onnx.opset(), clock)?;
             let cost = &robot.cost;

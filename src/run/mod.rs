@@ -196,10 +196,10 @@ impl Runner<'_> {
         on_tick: &mut dyn FnMut(&schema::Tick),
     ) -> Result<(), RunError> {
         let period = Duration::from_secs_f64(self.robot.period_s());
-        while !self
+        while self
             .options
             .ticks
-            .is_some_and(|ticks| self.summary.ticks >= ticks)
+            .is_none_or(|ticks| self.summary.ticks < ticks)
         {
             let Some(telemetry) = self.telemetry(stop)? else {
                 return Ok(());

@@ -69,7 +69,7 @@ impl MetaGradient {
             derive::meta_gradient(&model.onnx, &model.contract, batch).map_err(|source| {
                 ModelError::Derive {
                     graph: "meta-gradient",
-                    source,
+                    source: Box::new(source),
                 }
             })?;
         let shard = |_| {

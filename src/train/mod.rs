@@ -148,7 +148,7 @@ pub fn train(
     let bytes = architecture::untrained(&recipe.network, &layout, &normaliser, &mut random);
     let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
         path: recipe_path.into(),
-        source,
+        source: Box::new(source),
     })?;
     let mut untrained = DynamicsModel {
         contract: contract(&recipe, &robot, &onnx, normaliser.scales(&layout), &data),
@@ -292,7 +292,7 @@ fn finished(
         .collect();
     let derived = |source| ModelError::Derive {
         graph: "trained",
-        source,
+        source: Box::new(source),
     };
     let trained = model
         .onnx
