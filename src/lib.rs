@@ -42,6 +42,7 @@
 
 pub mod adapt;
 pub mod guard;
+pub mod hash;
 pub mod link;
 pub mod log;
 pub mod model;

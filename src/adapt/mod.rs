@@ -51,6 +51,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
+    /// Distance of theta' from theta*.
     step_norm: f32,
 }
 
@@ -126,7 +127,7 @@ impl Adapter {
         };
         let result = self.decide(window, newest, effort, &mut record);
         if result.is_err() {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
         }
         record.set_decision(*result.as_ref().unwrap_or(&Decision::Refused));
         record.parameter_hash = self.used.hash.to_vec();
@@ -158,7 +159,7 @@ impl Adapter {
         }
         let holdout = self.settings.gate_holdout;
         if effort == Effort::Star || window.len() <= holdout {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
             return Ok(if effort == Effort::Star {
                 Decision::Shed
             } else {
@@ -166,7 +167,7 @@ impl Adapter {
             });
         }
         if self.settings.rule == Rule::OneStep {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
         }
 
         self.fill(window);
@@ -190,7 +191,7 @@ impl Adapter {
             self.take_adapted();
             Ok(Decision::Adapted)
         } else {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
             Ok(Decision::Refused)
         }
     }
@@ -224,12 +225,25 @@ impl Adapter {
             .set_parameters(FIRST_PARAMETER, &self.used.values);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
+        let from_star = match self.settings.rule {
+            Rule::Continued => self.distance_from_star(),
+            Rule::None | Rule::OneStep => scalar(3),
+        };
         Ok(Step {
             loss_before: scalar(0),
             loss_after: scalar(1),
             gradient_norm: scalar(2),
-            step_norm: scalar(3),
+            step_norm: from_star,
         })
+    }
+
+    /// Euclidean distance of theta' from theta*, where the step did not start from theta*.
+    fn distance_from_star(&self) -> f32 {
+        let outputs = (0..self.star.values.len()).map(|i| self.adapt.output(FIRST_ADAPTED + i));
+        let pairs = self.star.values.iter().zip(outputs);
+        let squares = pairs
+            .flat_map(|(star, adapted)| star.iter().zip(adapted).map(|(s, a)| (a - s) * (a - s)));
+        squares.map(f64::from).sum::<f64>().sqrt() as f32
     }
 
     /// Mean squared normalised error on the unmasked rows.
@@ -266,6 +280,13 @@ enum Which {
 }
 
 impl Parameters {
+    fn copy_from(&mut self, other: &Self) {
+        for (to, from) in self.values.iter_mut().zip(&other.values) {
+            to.copy_from_slice(from);
+        }
+        self.hash = other.hash;
+    }
+
     fn rehash(&mut self) {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         let mut block = [0u8; 4096];
