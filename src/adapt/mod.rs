@@ -42,8 +42,8 @@ struct Parameters {
 
 /// Where the parameters start among the inputs of the adapt and loss graphs, behind state, action, next_state and mask.
 const FIRST_PARAMETER: usize = 4;
-/// Where theta' starts among the outputs of the adapt graph, behind the losses and norms.
-const FIRST_ADAPTED: usize = 4;
+/// Where theta' starts among the outputs of the adapt graph, behind the losses and the gradient's norm.
+const FIRST_ADAPTED: usize = 3;
 
 /// What a step gave.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
+    /// Distance of theta' from theta*, however many steps led there.
     step_norm: f32,
 }
 
@@ -228,8 +229,20 @@ impl Adapter {
             loss_before: scalar(0),
             loss_after: scalar(1),
             gradient_norm: scalar(2),
-            step_norm: scalar(3),
+            step_norm: self.distance_from_star(),
         })
+    }
+
+    /// Euclidean distance of theta', as the last step left it, from theta*.
+    fn distance_from_star(&self) -> f32 {
+        let mut sum = 0.0f64;
+        for (index, star) in self.star.values.iter().enumerate() {
+            let adapted = self.adapt.output(FIRST_ADAPTED + index);
+            for (star, adapted) in star.iter().zip(adapted) {
+                sum += f64::from(adapted - star).powi(2);
+            }
+        }
+        sum.sqrt() as f32
     }
 
     /// Mean squared normalised error on the unmasked rows.
