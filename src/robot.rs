@@ -125,7 +125,7 @@ pub struct AdaptSettings {
     pub rule: Rule,
     /// Newest transitions that the gate holds out of the step to judge it.
     pub gate_holdout: usize,
-    /// Largest Euclidean norm of the parameter change that is accepted.
+    /// Largest Euclidean distance from theta* that is accepted.
     pub step_norm_limit: f32,
 }
 
