@@ -50,7 +50,7 @@ pub struct LinkSettings {
     pub port: String,
     /// Symbols a second.
     pub baud: u32,
-    /// How long the microcontroller may go on after a command, ms. Not shorter than a tick.
+    /// How long the microcontroller may go on after a command, ms: at least one and a half ticks.
     pub lifetime_ms: u16,
 }
 
@@ -133,7 +133,7 @@ impl Default for AdaptSettings {
     fn default() -> Self {
         Self {
             rule: Rule::OneStep,
-            gate_holdout: 4,
+            gate_holdout: 8,
             step_norm_limit: 10.0,
         }
     }
@@ -313,8 +313,11 @@ impl Robot {
         checks.number(
             "link.lifetime_ms",
             f64::from(self.link.lifetime_ms),
-            range(period_ms, 1000.0),
-            &format!("between one tick ({period_ms} ms) and 1000"),
+            range(1.5 * period_ms, 1000.0),
+            &format!(
+                "between one and a half ticks ({} ms) and 1000",
+                1.5 * period_ms
+            ),
         );
         checks.count(
             "observation",
@@ -336,8 +339,16 @@ impl Robot {
                 name,
                 "unique among observations and actions",
             );
-            let fits = !name.is_empty() && name.len() <= surefoot_wire::MAX_NAME;
-            checks.require(fits, "name", name, "1 to 24 bytes long");
+        }
+        let observed = self.observation.iter().map(|c| (&c.name, &c.unit));
+        for (name, unit) in observed.chain(self.action.iter().map(|c| (&c.name, &c.unit))) {
+            let fits = !name.is_empty() && surefoot_wire::Channel::new(name, unit).is_ok();
+            let limits = format!(
+                "a name of 1 to {} bytes with a unit of at most {}",
+                surefoot_wire::MAX_NAME,
+                surefoot_wire::MAX_UNIT
+            );
+            checks.require(fits, "name", &format!("{name} ({unit})"), &limits);
         }
         for action in &self.action {
             let key = |field: &str| format!("action '{}'.{field}", action.name);
@@ -352,8 +363,8 @@ impl Robot {
         checks.number(
             "adapt.step_norm_limit",
             f64::from(self.adapt.step_norm_limit),
-            |v| v > 0.0,
-            "above 0",
+            |v| v.is_finite() && v > 0.0,
+            "finite and above 0",
         );
         checks.count("adapt.gate_holdout", self.adapt.gate_holdout, 1, 1024);
         checks.count("plan.candidates", self.plan.candidates, 2, 100_000);
@@ -374,8 +385,8 @@ impl Robot {
         checks.number(
             "plan.temperature",
             f64::from(self.plan.temperature),
-            |v| v > 0.0,
-            "above 0",
+            |v| v.is_finite() && v > 0.0,
+            "finite and above 0",
         );
         for (key, weight) in [
             ("cost.position", self.cost.position),
@@ -401,13 +412,16 @@ impl Robot {
             |v| v.is_finite() && v > 0.0,
             "finite and above 0",
         );
-        for (key, name) in [
-            ("path.x", &self.path.x),
-            ("path.y", &self.path.y),
-            ("path.yaw", &self.path.yaw),
+        for (key, name, unit, wraps) in [
+            ("path.x", &self.path.x, "m", false),
+            ("path.y", &self.path.y, "m", false),
+            ("path.yaw", &self.path.yaw, "rad", true),
         ] {
-            let known = self.observation.iter().any(|channel| &channel.name == name);
-            checks.require(known, key, name, "the name of an [[observation]]");
+            let is_it =
+                |c: &&ObservationChannel| &c.name == name && c.unit == unit && c.wraps == wraps;
+            let known = self.observation.iter().find(is_it).is_some();
+            let expected = format!("an [[observation]] in {unit} with wraps = {wraps}");
+            checks.require(known, key, name, &expected);
         }
         checks.0
     }

@@ -88,7 +88,10 @@ impl Tick {
                     .map(|index| (index, robot.observation[index].wraps)),
             ),
             window: Window::new(adapter.window_length(), states, actions, robot.period_us()),
-            tracker: Tracker::new(Path::new(robot.path.shape, robot.path.size_m)),
+            tracker: Tracker::new(
+                Path::new(robot.path.shape, robot.path.size_m),
+                robot.path.speed_m_s * robot.period_s(),
+            ),
             guard: Guard::new(robot),
             spacing_m: robot.path.speed_m_s * robot.period_s(),
             state: vec![0.0; states],
@@ -105,6 +108,9 @@ impl Tick {
 
     /// Does one tick. `wanted` is how far the caller falls back to keep its deadline; an observation that is not finite or a
     /// failing ONNX Runtime can only lower it further.
+    ///
+    /// # Panics
+    /// If there are not as many values or applied actions as robot.toml has channels.
     pub fn step(&mut self, observation: &Observation, wanted: Degradation) -> Outcome {
         let started = (self.clock)();
         let mut record = schema::Tick {
@@ -114,8 +120,13 @@ impl Tick {
             applied: observation.applied.to_vec(),
             ..schema::Tick::default()
         };
-        let seen = self.observe(observation, &mut record);
-        let degradation = wanted.max(seen);
+        let degradation = match self.observe(observation, &mut record) {
+            true => wanted,
+            false if self.blind < BLIND_TICKS && wanted != Degradation::Safe => {
+                Degradation::ReusedPlan
+            }
+            false => Degradation::Safe,
+        };
         let encoded = (self.clock)();
 
         let effort = match degradation {
@@ -133,7 +144,7 @@ impl Tick {
 
         // A failing rollout leaves the shifted plan, which is as good as a tick without time for one.
         let degradation = if failed_plan.is_some() {
-            degradation.max(Degradation::ReusedPlan)
+            Degradation::ReusedPlan
         } else {
             degradation
         };
@@ -169,16 +180,12 @@ impl Tick {
         }
     }
 
-    /// Observation to state, window and path. Returns how far a missing state makes the tick fall back.
-    fn observe(&mut self, observation: &Observation, record: &mut schema::Tick) -> Degradation {
+    /// Observation to state, window and path. Returns whether there is a state.
+    fn observe(&mut self, observation: &Observation, record: &mut schema::Tick) -> bool {
         if !self.encoder.encode(observation.values, &mut self.state) {
             self.window.gap();
             self.blind += 1;
-            return if self.blind < BLIND_TICKS {
-                Degradation::ReusedPlan
-            } else {
-                Degradation::Safe
-            };
+            return false;
         }
         self.blind = 0;
         if observation.armed {
@@ -202,7 +209,7 @@ impl Tick {
             cross_track_m: cross_track as f32,
             progress_m: self.tracker.progress_m() as f32,
         });
-        Degradation::None
+        true
     }
 
     /// A new plan, or the last one shifted by a tick where there is no time or no state for a new one.

@@ -150,6 +150,18 @@ fn a_simulation_that_leaves_the_finite_numbers_stays_failed() {
 }
 
 #[test]
+fn a_rate_that_the_firmware_cannot_keep_is_refused() {
+    assert_eq!(roach().at_rate(Some(50.0)).unwrap().period_us(), 20_000);
+    for rate_hz in [3.0, 0.0, 0.1, -10.0, 5_000.0, f64::NAN] {
+        let message = roach().at_rate(Some(rate_hz)).unwrap_err().to_string();
+        assert!(
+            message.contains("sim.toml") && message.contains("whole milliseconds"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_in_a_description_is_named() {
     let observe =
         |source: &str| format!("[[observation]]\nname = \"o\"\nunit = \"\"\nsource = \"{source}\"");

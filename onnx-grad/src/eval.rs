@@ -26,6 +26,7 @@ pub(crate) fn apply(op: &Op, inputs: &[Operand<'_>], shape: &[usize]) -> Vec<f64
                 .collect()
         }
         Op::MatMul { ta, tb } => matmul(inputs[0], inputs[1], *ta, *tb, shape),
+        Op::SpdInverse => inverses(inputs[0]),
         Op::Reduce { kind, axes, .. } => reduce(*kind, inputs[0], axes, shape),
         Op::Reshape(_) => inputs[0].1.to_vec(),
         Op::Expand(_) => read(inputs[0], shape),
@@ -175,6 +176,30 @@ fn matmul(a: Operand<'_>, b: Operand<'_>, ta: bool, tb: bool, shape: &[usize]) -
                 }
             }
         }
+    }
+    result
+}
+
+/// Sweeps every row of every matrix: after that each is its negative inverse.
+fn inverses((shape, data): Operand<'_>) -> Vec<f64> {
+    let n = shape[shape.len() - 1];
+    let mut result = data.to_vec();
+    for a in result.chunks_exact_mut((n * n).max(1)) {
+        for k in 0..n {
+            let pivot = a[k * n + k];
+            let column: Vec<f64> = (0..n).map(|i| a[i * n + k]).collect();
+            for i in 0..n {
+                for j in 0..n {
+                    a[i * n + j] = match (i == k, j == k) {
+                        (true, true) => -1.0 / pivot,
+                        (true, false) => column[j] / pivot,
+                        (false, true) => column[i] / pivot,
+                        (false, false) => a[i * n + j] - column[i] * column[j] / pivot,
+                    };
+                }
+            }
+        }
+        a.iter_mut().for_each(|x| *x = -*x);
     }
     result
 }

@@ -1,6 +1,7 @@
 //! A finished graph: named inputs and outputs, nothing dead in between.
 
 use crate::eval;
+use crate::graph::Graph;
 use crate::ir::{Node, Op, Value};
 
 /// Name and shape of an input or output of a [`Function`].
@@ -139,6 +140,36 @@ impl Function {
             .iter()
             .map(|v| values[v.index()].clone())
             .collect()
+    }
+
+    /// Builds the function anew, each operator by `build` from its node, its built operands, and all that is built so far.
+    pub(crate) fn rebuild(
+        &self,
+        build: impl Fn(&mut Graph, &Node, &[Value], &[Value]) -> Value,
+    ) -> Function {
+        let mut g = Graph::new();
+        let arguments: Vec<Value> = self
+            .inputs
+            .iter()
+            .map(|port| g.input(&port.name, &port.shape))
+            .collect();
+        let mut built: Vec<Value> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let value = match &node.op {
+                Op::Input(i) => arguments[*i],
+                Op::Constant(data) => g.constant(&node.shape, &data.0),
+                _ => {
+                    let inputs: Vec<Value> = node.inputs.iter().map(|v| built[v.index()]).collect();
+                    build(&mut g, node, &inputs, &built)
+                }
+            };
+            built.push(value);
+        }
+        let results = self.outputs.iter().zip(&self.results);
+        let results: Vec<_> = results
+            .map(|(port, v)| (port.name.as_str(), built[v.index()]))
+            .collect();
+        g.finish(&results)
     }
 
     /// The shapes of some values.

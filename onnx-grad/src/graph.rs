@@ -6,6 +6,7 @@ use crate::function::Function;
 use crate::ir::{Binary, Data, Node, Op, Reduce, Unary, Value};
 use crate::shape::numel;
 use crate::simplify::simplify;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -294,6 +295,16 @@ impl Graph {
         }
     }
 
+    /// The elements of a constant, broadcast ones spelt out; `None` if `v` is not constant, or too large.
+    pub(crate) fn elements(&self, v: Value) -> Option<Cow<'_, [f64]>> {
+        let count = numel(self.shape(v));
+        match (self.data(v), self.uniform(v)) {
+            (Some(data), _) => Some(Cow::Borrowed(data)),
+            (_, Some(x)) if count <= FOLD_LIMIT => Some(Cow::Owned(vec![x; count])),
+            _ => None,
+        }
+    }
+
     /// Applies an operator to constants right away. Broadcasting is kept symbolic: it only makes them larger.
     fn fold(&mut self, op: &Op, inputs: &[Value], shape: &[usize]) -> Option<Value> {
         if matches!(op, Op::Expand(_)) || inputs.is_empty() {
@@ -303,8 +314,10 @@ impl Graph {
         if numel(shape) > FOLD_LIMIT || op.flops(&shapes, shape) > 64 * FOLD_LIMIT as u64 {
             return None;
         }
-        let data: Option<Vec<&[f64]>> = inputs.iter().map(|&v| self.data(v)).collect();
-        let operands: Vec<eval::Operand<'_>> = shapes.into_iter().zip(data?).collect();
+        let data: Option<Vec<Cow<'_, [f64]>>> = inputs.iter().map(|&v| self.elements(v)).collect();
+        let data = data?;
+        let operands: Vec<eval::Operand<'_>> =
+            shapes.into_iter().zip(data.iter().map(|d| &**d)).collect();
         let result = eval::apply(op, &operands, shape);
         Some(self.constant(shape, &result))
     }

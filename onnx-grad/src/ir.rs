@@ -3,7 +3,7 @@
 //! Everything is a float: comparisons give masks of 0 and 1. Integers (shape arguments, indices) exist only while a file is
 //! read, where they are folded away.
 
-use crate::shape::{broadcast, broadcasts_to, matmul, numel, reduce};
+use crate::shape::{broadcast, broadcasts_to, matmul, numel, reduce, split_matrix};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(crate) enum Op {
     Select,
     /// `op(a) op(b)` over the last two axes, the others broadcast; `op` transposes where its flag is set.
     MatMul { ta: bool, tb: bool },
+    /// The inverse of symmetric positive definite matrices in the last two axes.
+    SpdInverse,
     /// Folds the (sorted) axes away, or to size 1 if `keep`.
     Reduce {
         kind: Reduce,
@@ -161,6 +163,10 @@ impl Op {
             Op::Binary(_) => broadcast(inputs[0], inputs[1]),
             Op::Select => broadcast(inputs[0], &broadcast(inputs[1], inputs[2])?),
             Op::MatMul { ta, tb } => matmul(inputs[0], inputs[1], *ta, *tb),
+            Op::SpdInverse => {
+                let (_, [rows, columns]) = split_matrix(inputs[0], false)?;
+                (rows == columns).then(|| inputs[0].to_vec())
+            }
             Op::Reduce { axes, keep, .. } => {
                 let sorted = axes.windows(2).all(|w| w[0] < w[1]);
                 let inside = axes.last().is_none_or(|&a| a < inputs[0].len());
@@ -213,6 +219,7 @@ impl Op {
                 let inner = inputs[0][if *ta { rank - 2 } else { rank - 1 }] as u64;
                 2 * inner * count(shape)
             }
+            Op::SpdInverse => 2 * count(shape) * shape[shape.len() - 1] as u64,
             Op::Unary(_) | Op::Binary(_) | Op::Select => count(shape),
             Op::Reduce { .. } => count(inputs[0]),
             _ => 0,

@@ -103,6 +103,7 @@ impl Graph {
                     .collect();
                 return self.concat(&parts, axis + 1);
             }
+            Op::SpdInverse => Op::SpdInverse,
             Op::Reduce { kind, axes, keep } => Op::Reduce {
                 kind: *kind,
                 axes: behind(axes),

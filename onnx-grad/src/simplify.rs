@@ -22,7 +22,7 @@ pub(crate) fn simplify(g: &mut Graph, op: &Op, inputs: &[Value], shape: &[usize]
         | Op::Slice { .. }
         | Op::Pad { .. }
         | Op::Gather { .. } => movement(g, op, inputs[0], shape),
-        Op::Input(_) | Op::Constant(_) => None,
+        Op::SpdInverse | Op::Input(_) | Op::Constant(_) => None,
     }
 }
 
@@ -81,6 +81,9 @@ fn binary(g: &mut Graph, f: Binary, a: Value, b: Value, shape: &[usize]) -> Opti
             }
             if let Some(v) = add_pads(g, a, b) {
                 return Some(v);
+            }
+            if a == b {
+                return Some(g.scale(a, 2.0));
             }
             match (scaled(g, a), scaled(g, b)) {
                 (Some((x, p)), Some((y, q))) if p == q => {

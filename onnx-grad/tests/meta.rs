@@ -252,3 +252,127 @@ fn a_gradient_step_on_a_layer_is_one_gemm() {
     assert_eq!(ops.iter().filter(|op| *op == "Gemm").count(), 2, "{ops:?}");
     assert!(ops.len() <= 3, "{ops:?}");
 }
+
+/// A plain layer stack `x [rows, 24]` to `[rows, 24]` with weights as torch stores them.
+fn wide_model(rows: usize) -> Function {
+    let mut g = Graph::new();
+    let mut h = g.input("x", &[rows, 24]);
+    for layer in 0..3 {
+        let w = g.input(&format!("w{layer}"), &[24, 24]);
+        let b = g.input(&format!("b{layer}"), &[24]);
+        let y = g.mm(h, w, false, true);
+        let y = g.add(y, b);
+        h = if layer < 2 { g.tanh(y) } else { y };
+    }
+    g.finish(&[("y", h)])
+}
+
+#[test]
+fn factored_updates_compute_the_same_with_less() {
+    let task = task(&wide_model(3), &wide_model(3));
+    let factored = task.factor_updates();
+    let [plain, cheap] = [&task, &factored].map(|task| maml(task, 4));
+    assert!(
+        cheap.flops() * 10 < plain.flops() * 8,
+        "{} of {} flops",
+        cheap.flops(),
+        plain.flops()
+    );
+    let inputs = random_inputs(&plain, 8);
+    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    for (a, b) in plain.evaluate(&slices).iter().zip(cheap.evaluate(&slices)) {
+        assert!(relative_error(&b, a, 1e-9) < 1e-12);
+    }
+}
+
+#[test]
+fn updates_that_many_rows_ask_for_are_not_factored() {
+    let task = task(&wide_model(3), &wide_model(64));
+    assert_eq!(task.factor_updates().flops(), task.flops());
+}
+
+#[test]
+fn learned_step_sizes_by_row_and_column_stay_factored() {
+    let mut g = Graph::new();
+    let (past, d, future) = (
+        g.input("past", &[2, 20]),
+        g.input("d", &[2, 30]),
+        g.input("future", &[3, 30]),
+    );
+    let (w, rows, columns) = (
+        g.input("w", &[20, 30]),
+        g.input("rows", &[20, 1]),
+        g.input("columns", &[30]),
+    );
+    let product = g.mm(past, d, true, false);
+    let scaled = g.mul(product, rows);
+    let step = g.mul(scaled, columns);
+    let once = g.sub(w, step);
+    let more = g.scale(step, 0.3);
+    let twice = g.add(once, more);
+    let y = g.mm(future, twice, false, true);
+    let f = g.finish(&[("y", y)]);
+    let factored = f.factor_updates();
+    assert!(factored.flops() * 10 < f.flops() * 7);
+    let inputs = random_inputs(&f, 4);
+    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    assert!(relative_error(&factored.evaluate(&slices)[0], &f.evaluate(&slices)[0], 0.0) < 1e-12);
+}
+
+/// Ridge regression of `y [rows, 2]` on features `x [rows, 3]`, evaluated on other rows.
+fn ridge(rows: usize) -> Function {
+    let mut g = Graph::new();
+    let (x, y) = (g.input("x", &[rows, 3]), g.input("y", &[rows, 2]));
+    let (query, strength) = (g.input("query", &[2, 3]), g.input("strength", &[]));
+    let kernel = g.mm(x, x, false, true);
+    let mut identity = vec![0.0; rows * rows];
+    identity.iter_mut().step_by(rows + 1).for_each(|x| *x = 1.0);
+    let identity = g.constant(&[rows, rows], &identity);
+    let ridge = g.exp(strength);
+    let ridge = g.mul(identity, ridge);
+    let kernel = g.add(kernel, ridge);
+    let weights = g.spd_solve(kernel, y);
+    let similar = g.mm(query, x, false, true);
+    let prediction = g.mm(similar, weights, false, false);
+    g.finish(&[("prediction", prediction)])
+}
+
+#[test]
+fn a_ridge_solve_differentiates_and_exports_alone_and_batched() {
+    let f = ridge(5);
+    assert_differentiates("ridge", &f, &random_inputs(&f, 6), 6);
+    let mut g = Graph::new();
+    let arguments: Vec<_> = f
+        .inputs()
+        .iter()
+        .map(|port| match port.name.as_str() {
+            "strength" => Shared(g.input("strength", &[])),
+            name => {
+                let shape: Vec<usize> = std::iter::once(3)
+                    .chain(port.shape.iter().copied())
+                    .collect();
+                Batched(g.input(name, &shape))
+            }
+        })
+        .collect();
+    let batched = g.vmap(&f, &arguments)[0];
+    let batched = g.finish(&[("prediction", batched)]);
+    for f in [f, batched] {
+        let inputs = random_inputs(&f, 7);
+        let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let (first, _) = first_and_second_order(&f, 1);
+        let shaped: Vec<_> = f
+            .inputs()
+            .iter()
+            .map(|p| p.shape.clone())
+            .zip(inputs.clone())
+            .collect();
+        for (found, expected) in run_onnx(&first.to_onnx(18), &shaped, 1)
+            .iter()
+            .zip(first.evaluate(&slices))
+        {
+            let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+            assert!(relative_error(&found, &expected, 1e-2) < 1e-4);
+        }
+    }
+}

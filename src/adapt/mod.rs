@@ -127,7 +127,7 @@ impl Adapter {
         };
         let result = self.decide(window, newest, effort, &mut record);
         if result.is_err() {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
         }
         record.set_decision(*result.as_ref().unwrap_or(&Decision::Refused));
         record.parameter_hash = self.used.hash.to_vec();
@@ -159,7 +159,7 @@ impl Adapter {
         }
         let holdout = self.settings.gate_holdout;
         if effort == Effort::Star || window.len() <= holdout {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
             return Ok(if effort == Effort::Star {
                 Decision::Shed
             } else {
@@ -167,7 +167,7 @@ impl Adapter {
             });
         }
         if self.settings.rule == Rule::OneStep {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
         }
 
         self.fill(window);
@@ -191,7 +191,7 @@ impl Adapter {
             self.take_adapted();
             Ok(Decision::Adapted)
         } else {
-            self.used.clone_from(&self.star);
+            self.used.copy_from(&self.star);
             Ok(Decision::Refused)
         }
     }
@@ -225,24 +225,25 @@ impl Adapter {
             .set_parameters(FIRST_PARAMETER, &self.used.values);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
+        let from_star = match self.settings.rule {
+            Rule::Continued => self.distance_from_star(),
+            Rule::None | Rule::OneStep => scalar(3),
+        };
         Ok(Step {
             loss_before: scalar(0),
             loss_after: scalar(1),
             gradient_norm: scalar(2),
-            step_norm: self.distance_from_star(),
+            step_norm: from_star,
         })
     }
 
-    /// Euclidean distance of theta', as the last step left it, from theta*.
+    /// Euclidean distance of theta' from theta*, where the step did not start from theta*.
     fn distance_from_star(&self) -> f32 {
-        let mut sum = 0.0f64;
-        for (index, star) in self.star.values.iter().enumerate() {
-            let adapted = self.adapt.output(FIRST_ADAPTED + index);
-            for (star, adapted) in star.iter().zip(adapted) {
-                sum += f64::from(adapted - star).powi(2);
-            }
-        }
-        sum.sqrt() as f32
+        let outputs = (0..self.star.values.len()).map(|i| self.adapt.output(FIRST_ADAPTED + i));
+        let pairs = self.star.values.iter().zip(outputs);
+        let squares = pairs
+            .flat_map(|(star, adapted)| star.iter().zip(adapted).map(|(s, a)| (a - s) * (a - s)));
+        squares.map(f64::from).sum::<f64>().sqrt() as f32
     }
 
     /// Mean squared normalised error on the unmasked rows.
@@ -279,6 +280,13 @@ enum Which {
 }
 
 impl Parameters {
+    fn copy_from(&mut self, other: &Self) {
+        for (to, from) in self.values.iter_mut().zip(&other.values) {
+            to.copy_from_slice(from);
+        }
+        self.hash = other.hash;
+    }
+
     fn rehash(&mut self) {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         let mut block = [0u8; 4096];

@@ -102,13 +102,13 @@ impl Demo {
                 .iter()
                 .map(|(rule, figures)| (rule.name(), figures))
                 .collect();
-            println!(
+            say!(
                 "{}",
                 json!({ "rules": rules, "seeds": self.seeds, "logs": paths, "report": page })
             );
         } else {
-            println!("{}", self.table(&summaries));
-            println!(
+            say!("{}", self.table(&summaries));
+            say!(
                 "logs   {}/*.mcap (surefoot replay proves them)\nreport {}",
                 self.out.display(),
                 page.display()

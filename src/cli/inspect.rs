@@ -104,7 +104,7 @@ impl Inspect {
                 })
                 .collect();
             let contract = contract.as_ref().map(Contract::to_json);
-            println!(
+            say!(
                 "{}",
                 json!({
                     "opset": onnx.opset(), "parameters": parameters, "contract": contract, "graphs": graphs,
@@ -112,46 +112,49 @@ impl Inspect {
                 })
             );
         } else {
-            println!("{} (opset {})", self.model.display(), onnx.opset());
+            say!("{} (opset {})", self.model.display(), onnx.opset());
             if let Some(contract) = &contract {
-                println!(
+                say!(
                     "\nfor the robot '{}', a tick of {} s",
-                    contract.robot, contract.period_s
+                    contract.robot,
+                    contract.period_s
                 );
                 for state in &contract.state {
-                    println!(
+                    say!(
                         "  state   {:<18} {:<6} changes by {:.4} a tick",
-                        state.name, state.unit, state.scale
+                        state.name,
+                        state.unit,
+                        state.scale
                     );
                 }
                 for action in &contract.action {
-                    println!("  action  {:<18} {}", action.name, action.unit);
+                    say!("  action  {:<18} {}", action.name, action.unit);
                 }
-                println!("adapts on the last {} transitions", contract.adapt.window);
+                say!("adapts on the last {} transitions", contract.adapt.window);
             }
-            println!("\nparameters");
+            say!("\nparameters");
             for parameter in onnx.parameters() {
                 let adapts = step(&parameter.name)
                     .map_or("fixed".into(), |step| format!("inner step {step:.4}"));
-                println!(
+                say!(
                     "  {:<24} {:<14} {adapts}",
                     parameter.name,
                     format!("{:?}", parameter.shape)
                 );
             }
-            println!("\nderived for {candidates} candidates over {horizon} ticks");
+            say!("\nderived for {candidates} candidates over {horizon} ticks");
             for (name, nodes, flops) in &derived {
-                println!(
+                say!(
                     "  {name:<10} {nodes:>6} nodes {:>10.2} MFLOP",
                     *flops as f64 * 1e-6
                 );
             }
-            println!("  a tick {:>29.2} MFLOP\n", tick as f64 * 1e-6);
+            say!("  a tick {:>29.2} MFLOP\n", tick as f64 * 1e-6);
             if usable {
-                println!("nothing stops it from being used");
+                say!("nothing stops it from being used");
             }
             for obstacle in &obstacles {
-                println!("cannot be used: {obstacle}");
+                say!("cannot be used: {obstacle}");
             }
         }
         Ok(if usable {

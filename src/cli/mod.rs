@@ -3,6 +3,14 @@
 //! Exit codes: 0 all went well, 1 something failed (one line on standard error says what), 2 the command line is wrong,
 //! 3 a log is not equal to its replay.
 
+/// Prints a line to standard output. A reader that has gone, as `head -1` goes, is no reason to stop.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stdout(), $($argument)*).ok();
+    }};
+}
+
 mod demo;
 mod inspect;
 mod replay;

@@ -29,9 +29,9 @@ impl Replay {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let comparison = replay::replay(&self.log, &Runtime::load()?)?;
         if self.json {
-            println!("{}", serde_json::to_string(&comparison)?);
+            say!("{}", serde_json::to_string(&comparison)?);
         } else {
-            println!("{}: {comparison}", self.log.display());
+            say!("{}: {comparison}", self.log.display());
         }
         Ok(if comparison.is_exact() {
             ExitCode::SUCCESS

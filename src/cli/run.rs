@@ -86,14 +86,15 @@ impl Run {
             json!({ "ticks": log.ticks, "plans": log.plans, "events": log.events, "dropped": log.dropped })
         });
         if self.json {
-            println!(
+            say!(
                 "{}",
                 json!({ "ticks": summary.ticks, "late": summary.late, "log": log })
             );
         } else {
-            println!(
+            say!(
                 "{} ticks, {} late; the robot is safe",
-                summary.ticks, summary.late
+                summary.ticks,
+                summary.late
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -45,7 +45,7 @@ impl Sim {
         let mut robot = SimulatedRobot::new(&scene, self.terrain.as_deref(), &changes, self.seed)?;
         let stop = super::stop_on_signal()?;
         let port = Pty::open().map_err(sim::Error::Port)?;
-        println!("{}", json!({ "port": port.path() }));
+        say!("{}", json!({ "port": port.path() }));
         let pace = if self.lock_step {
             Pace::LockStep
         } else {
@@ -62,7 +62,7 @@ impl Sim {
             };
             let [x, y, _] = robot.pose().position;
             let mode = format!("{:?}", robot.mode()).to_lowercase();
-            println!(
+            say!(
                 "{}",
                 json!({ "time_us": robot.time_us(), "event": name, "mode": mode, "x_m": x, "y_m": y })
             );

@@ -8,6 +8,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use surefoot::train::{self, Progress};
 
+const EPISODES: &str = "episodes";
+const UPDATES: &str = "updates";
+
 /// Meta-train a model from logs, or from simulated robots when no logs are given.
 ///
 /// Writes one ONNX file with its contract. An interrupted training goes on where it stopped when the same command is given
@@ -42,8 +45,8 @@ impl Train {
             };
             match progress {
                 Progress::Episode { of } => {
-                    if bar.length() != Some(of as u64) {
-                        start(&mut bar, "episodes", of);
+                    if bar.prefix() != EPISODES {
+                        start(&mut bar, EPISODES, of);
                     }
                     bar.inc(1);
                 }
@@ -57,8 +60,8 @@ impl Train {
                     );
                 }
                 Progress::Update { update, of, losses } => {
-                    if bar.length() != Some(of as u64) {
-                        start(&mut bar, "updates", of);
+                    if bar.prefix() != UPDATES {
+                        start(&mut bar, UPDATES, of);
                     }
                     bar.set_position(update as u64);
                     bar.set_message(format!(
@@ -87,9 +90,9 @@ impl Train {
             bar.finish_and_clear();
         }
         if self.json {
-            println!("{}", serde_json::to_string(&trained)?);
+            say!("{}", serde_json::to_string(&trained)?);
         } else {
-            println!(
+            say!(
                 "{}: {} updates on {} transitions, validation loss {:.4} -> {:.4} by one step",
                 self.out.display(),
                 trained.updates,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use surefoot_wire::{
-    Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, Mode, PROTOCOL, Refusal,
+    Cause, Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, PROTOCOL, Refusal,
     SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
 };
 
@@ -112,32 +112,21 @@ impl<L: Link> Session<L> {
             contract_hash: self.contract_hash,
             session,
         };
-        let mut asked = false;
-        let answer = self.ask(
-            &arm,
-            "confirmation of arming",
-            deadline,
-            |message| match message {
-                ToHost::Telemetry(Telemetry {
-                    mode: Mode::Armed, ..
-                })
-                | ToHost::Event {
-                    kind:
-                        EventKind::Mode {
-                            mode: Mode::Armed, ..
-                        },
+        let answer = self.ask(&arm, "confirmation of arming", deadline, |message| {
+            let ToHost::Event { kind, .. } = message else {
+                return None;
+            };
+            match *kind {
+                EventKind::Mode {
+                    cause: Cause::Armed { session: armed },
                     ..
-                } => Some(Ok(())),
-                ToHost::Event {
-                    kind:
-                        EventKind::Refused(
-                            reason @ (Refusal::Contract | Refusal::Session | Refusal::NotAtRest),
-                        ),
-                    ..
-                } if !std::mem::replace(&mut asked, true) => Some(Err(*reason)),
+                } if armed == session => Some(Ok(())),
+                EventKind::Refused(
+                    reason @ (Refusal::Contract | Refusal::Session | Refusal::NotAtRest),
+                ) => Some(Err(reason)),
                 _ => None,
-            },
-        )?;
+            }
+        })?;
         answer.map_err(|reason| LinkError::ArmRefused {
             port: self.port(),
             reason,

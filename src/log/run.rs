@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::hash::{hex, sha256_hex};
+
 /// What was run, on what, and with which inputs. With the log's ticks it is all that replay needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Run {
@@ -128,12 +130,4 @@ fn hash_of_pairs(pairs: &BTreeMap<String, String>) -> String {
         hash.update(text);
     }
     hex(&hash.finalize())
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::ModelError;
 
 const VERSION: u32 = 1;
+/// Largest window that a model may ask for.
+pub const MAX_WINDOW: usize = 1024;
 
 /// What the numbers of a model mean and how it wants to be adapted.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,8 +154,22 @@ impl Contract {
         self.state.iter().map(|channel| channel.scale).collect()
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    /// Checks that the contract can be met: sizes, scales and step sizes that make sense.
+    ///
+    /// # Errors
+    /// [`ModelError::Contract`], which names the key.
+    pub fn check(&self) -> Result<(), ModelError> {
         let positive = |v: f32| v.is_finite() && v > 0.0;
+        let states = self.state.iter().map(|channel| &channel.name);
+        let mut names = std::collections::BTreeSet::new();
+        for name in states.chain(self.action.iter().map(|channel| &channel.name)) {
+            if !names.insert(name) {
+                return Err(fault(
+                    "state",
+                    format!("'{name}' stands twice among states and actions"),
+                ));
+            }
+        }
         if self.state.is_empty() || self.action.is_empty() {
             return Err(fault(
                 "state",
@@ -172,19 +188,22 @@ impl Contract {
                 format!("is {}, but must be finite and above 0", self.period_s),
             ));
         }
-        if !(2..=1024).contains(&self.adapt.window) {
+        if !(2..=MAX_WINDOW).contains(&self.adapt.window) {
             return Err(fault(
                 "adapt",
-                format!("a window of {} is not within 2 to 1024", self.adapt.window),
+                format!(
+                    "a window of {} is not within 2 to {MAX_WINDOW}",
+                    self.adapt.window
+                ),
             ));
         }
         if self.adapt.steps.is_empty() {
             return Err(fault("adapt", "names no parameter that adapts".into()));
         }
-        if let Some((name, _)) = self.adapt.steps.iter().find(|(_, step)| !step.is_finite()) {
+        if let Some((name, _)) = self.adapt.steps.iter().find(|(_, step)| !positive(**step)) {
             return Err(fault(
                 "adapt",
-                format!("the step size of '{name}' must be finite"),
+                format!("the step size of '{name}' must be finite and above 0"),
             ));
         }
         let (states, actions) = (self.state.len(), self.action.len());
@@ -198,6 +217,17 @@ impl Contract {
             return Err(fault(
                 "self_check",
                 format!("must hold {states} states and {actions} actions"),
+            ));
+        }
+        let values = check
+            .state
+            .iter()
+            .chain(&check.action)
+            .chain(&check.next_state);
+        if values.into_iter().any(|value| !value.is_finite()) {
+            return Err(fault(
+                "self_check",
+                "holds a value that is not finite".into(),
             ));
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! One ONNX file: its contract, the graphs derived from it, the sessions that run them.
 //!
 //! [`DynamicsModel::load`] reads the file, checks its contract and proves by the contract's self-check that this machine's
-//! ONNX Runtime computes what the model's author saw. [`derive`] makes the graphs, [`Program`] runs one.
+//! ONNX Runtime computes what the model's author saw. [`mod@derive`] makes the graphs, [`Program`] runs one.
 
 mod contract;
 pub mod derive;
@@ -10,13 +10,12 @@ mod runtime;
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-pub use contract::{AdaptContract, Channel, Contract, SelfCheck, StateChannel};
+pub use contract::{AdaptContract, Channel, Contract, MAX_WINDOW, SelfCheck, StateChannel};
 pub use derive::Pose;
 pub use program::{Clock, Program};
 pub use runtime::Runtime;
 
+use crate::hash::sha256_hex;
 use crate::robot::Robot;
 
 /// Why a model was refused, or a graph of it could not be run.
@@ -28,22 +27,23 @@ pub enum ModelError {
         /// What is wrong, and how to get it.
         reason: String,
     },
-    /// The file could not be read.
-    #[error("{path}: {reason}; train a model with `surefoot train`, or set `model` in robot.toml")]
-    Read {
+    /// Something is wrong with a file.
+    #[error("{path}: {source}")]
+    File {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ModelError>,
+    },
+    /// The file could not be read.
+    #[error("{reason}; train a model with `surefoot train`, or set `model` in robot.toml")]
+    Read {
         /// The system's reason.
         reason: String,
     },
     /// Not an ONNX model that can be differentiated.
-    #[error("{path}: {source}")]
-    Onnx {
-        /// The file.
-        path: PathBuf,
-        /// The node, the op and the remedy.
-        source: Box<onnx_grad::Error>,
-    },
+    #[error(transparent)]
+    Onnx(Box<onnx_grad::Error>),
     /// A graph could not be derived.
     #[error("deriving the {graph} graph: {source}")]
     Derive {
@@ -115,6 +115,15 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    fn of_file(self, path: &Path) -> Self {
+        Self::File {
+            path: path.into(),
+            source: Box::new(self),
+        }
+    }
+}
+
 /// A model file that was read and checked.
 #[derive(Debug, Clone)]
 pub struct DynamicsModel {
@@ -134,9 +143,11 @@ impl DynamicsModel {
     /// # Errors
     /// [`ModelError`], which names the file, key, node or state.
     pub fn load(path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|error| ModelError::Read {
-            path: path.into(),
-            reason: error.to_string(),
+        let bytes = std::fs::read(path).map_err(|error| {
+            ModelError::Read {
+                reason: error.to_string(),
+            }
+            .of_file(path)
         })?;
         Self::from_bytes(bytes, path, runtime)
     }
@@ -146,12 +157,14 @@ impl DynamicsModel {
     /// # Errors
     /// [`ModelError`], as [`DynamicsModel::load`].
     pub fn from_bytes(bytes: Vec<u8>, path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
-        let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
-            path: path.into(),
-            source: Box::new(source),
-        })?;
+        Self::checked(bytes, runtime).map_err(|error| error.of_file(path))
+    }
+
+    fn checked(bytes: Vec<u8>, runtime: &Runtime) -> Result<Self, ModelError> {
+        let onnx =
+            onnx_grad::Model::read(&bytes).map_err(|error| ModelError::Onnx(Box::new(error)))?;
         let contract = Contract::from_metadata(onnx.metadata())?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = sha256_hex(&bytes);
         let model = Self {
             onnx,
             contract,
@@ -344,9 +357,4 @@ impl DynamicsModel {
         }
         Ok(())
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -47,6 +47,7 @@ impl Program {
             let mut outputs = Vec::new();
             for port in function.outputs() {
                 let mut tensor = Tensor::<f32>::new(&allocator, port.shape.as_slice())?;
+                tensor.extract_tensor_mut().1.fill(0.0);
                 binding.bind_output(&port.name, &mut tensor)?;
                 outputs.push(tensor);
             }

@@ -137,35 +137,40 @@ impl Path {
     }
 }
 
+/// How far ahead of the last progress the next one is searched: so many ticks' way, and at least so many metres; half as
+/// far back.
+const REACH_TICKS: f64 = 5.0;
+const LEAST_REACH_M: f64 = 0.1;
+
 /// Where on the path the robot is. Progress is searched near the last one, so that a crossing does not confuse it.
 #[derive(Debug, Clone)]
 pub struct Tracker {
     path: Path,
     progress_m: f64,
+    reach_m: f64,
 }
 
 impl Tracker {
-    /// At the start of a path.
-    pub fn new(path: Path) -> Self {
+    /// At the start of a path that is followed by about `step_m` a tick.
+    pub fn new(path: Path, step_m: f64) -> Self {
         Self {
             path,
             progress_m: 0.0,
+            reach_m: (REACH_TICKS * step_m).max(LEAST_REACH_M),
         }
     }
 
     /// Moves to the position's projection and returns the signed distance to the path, m, left positive.
     /// A position that is not finite moves nothing.
     pub fn update(&mut self, x_m: f64, y_m: f64) -> f64 {
-        const BACK_M: f64 = 0.1;
-        const AHEAD_M: f64 = 0.2;
         let position = Point2::new(x_m, y_m);
         if !(x_m.is_finite() && y_m.is_finite()) {
             return f64::NAN;
         }
         self.progress_m = self.path.nearest(
             position,
-            self.progress_m - BACK_M,
-            self.progress_m + AHEAD_M,
+            self.progress_m - 0.5 * self.reach_m,
+            self.progress_m + self.reach_m,
         );
         let here = self.path.at(self.progress_m);
         let offset = position - here.position;
@@ -229,7 +234,7 @@ mod tests {
     fn the_tracker_keeps_its_way_through_the_crossing() {
         let path = Path::new(PathShape::Figure8, 2.0);
         let round = path.length_m();
-        let mut tracker = Tracker::new(path.clone());
+        let mut tracker = Tracker::new(path.clone(), 0.03);
         for i in 0..200 {
             let arc = i as f64 * 0.03;
             let point = path.at(arc);
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_position_that_is_not_finite_moves_nothing() {
-        let mut tracker = Tracker::new(Path::new(PathShape::Straight, 1.0));
+        let mut tracker = Tracker::new(Path::new(PathShape::Straight, 1.0), 0.02);
         tracker.update(0.1, 0.0);
         let before = tracker.progress_m();
         assert!(tracker.update(f64::NAN, 0.0).is_nan());

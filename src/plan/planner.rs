@@ -159,6 +159,12 @@ impl Planner {
         {
             proposed.copy_from_slice(base);
         }
+        execute(
+            &self.limiters,
+            self.period_us,
+            task.previous_action,
+            proposed,
+        );
         self.compare
             .input_mut(ACTIONS)
             .copy_from_slice(&self.compared);

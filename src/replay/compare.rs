@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::hash::hex;
 use crate::log::schema::{Adaptation, Guard, Plan, Tick};
 
 /// How far a recomputed run equals the recorded one.
@@ -115,10 +116,6 @@ fn float(value: Option<f32>) -> String {
     value.map_or("nothing".into(), |value| {
         format!("{value} (bits {:08x})", value.to_bits())
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 type Field<'a> = (&'static str, Value<'a>);

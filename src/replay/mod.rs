@@ -35,6 +35,20 @@ pub enum ReplayError {
         /// The rule.
         rule: String,
     },
+    /// A tick does not have as many values as the log's own robot.toml has channels.
+    #[error(
+        "{path}: tick {tick} has {found} observations and actions, its robot.toml {expected}; the log was not written by surefoot, or is damaged"
+    )]
+    Channels {
+        /// The log.
+        path: PathBuf,
+        /// The tick.
+        tick: u64,
+        /// Values found.
+        found: usize,
+        /// Channels expected.
+        expected: usize,
+    },
     /// The first ticks are missing, so that the state that they left is unknown.
     #[error(
         "{path}: tick {found} stands where tick {expected} should; a run can only be proved without gaps from its start"
@@ -55,8 +69,8 @@ pub enum ReplayError {
 /// [`ReplayError`] when the log cannot be read or is damaged, or cannot be computed again at all.
 pub fn replay(path: &Path, runtime: &Runtime) -> Result<Comparison, ReplayError> {
     let mut log = Log::read(path)?;
-    if let Some(damage) = log.damage.pop() {
-        return Err(damage.into());
+    if !log.damage.is_empty() {
+        return Err(log.damage.swap_remove(0).into());
     }
     let mut robot = Robot::parse(&log.run.robot_toml, &path.join("robot.toml"))?;
     robot.adapt.rule = Rule::from_name(&log.run.rule).ok_or_else(|| ReplayError::Rule {
@@ -74,6 +88,16 @@ pub fn replay(path: &Path, runtime: &Runtime) -> Result<Comparison, ReplayError>
                 path: path.into(),
                 expected,
                 found: recorded.tick,
+            });
+        }
+        let found = recorded.observation.len() + recorded.applied.len();
+        let expected_channels = robot.observation.len() + robot.action.len();
+        if recorded.observation.len() != robot.observation.len() || found != expected_channels {
+            return Err(ReplayError::Channels {
+                path: path.into(),
+                tick: recorded.tick,
+                found,
+                expected: expected_channels,
             });
         }
         let observation = Observation {

@@ -274,7 +274,9 @@ impl Runner<'_> {
             }
         };
         // What is older than the newest is past: acting on it would make the loop later still.
-        while let Ok(newer) = self.session.next_telemetry(Instant::now()) {
+        while !self.options.lock_step
+            && let Ok(newer) = self.session.next_telemetry(Instant::now())
+        {
             telemetry = newer;
         }
         self.time_us = telemetry.time_us;

@@ -35,8 +35,8 @@ impl Encoder {
         self.channels.len()
     }
 
-    /// Writes the state (S) of an observation. An observation with a value that is not finite among the states changes
-    /// nothing and returns `false`: the state is then unknown for this tick.
+    /// Writes the state (S) of an observation. An observation with a value among the states that is not finite, or an angle
+    /// that should wrap but is beyond a turn, changes nothing and returns `false`: the state is then unknown for this tick.
     ///
     /// # Panics
     /// If `observation` or `state` are shorter than the channels given at the start.
@@ -44,7 +44,7 @@ impl Encoder {
         if self
             .channels
             .iter()
-            .any(|channel| !observation[channel.index].is_finite())
+            .any(|channel| !channel.measures(observation[channel.index]))
         {
             return false;
         }
@@ -56,6 +56,10 @@ impl Encoder {
 }
 
 impl Channel {
+    fn measures(&self, value: f32) -> bool {
+        value.is_finite() && (!self.wraps || f64::from(value).abs() <= TAU)
+    }
+
     fn unwrap(&mut self, value: f64) -> f64 {
         if self.wraps {
             if let Some(last) = self.last {
@@ -96,6 +100,7 @@ mod tests {
         let mut state = [0.0];
         assert!(encoder.encode(&[3.0], &mut state));
         assert!(!encoder.encode(&[f32::NAN], &mut state));
+        assert!(!encoder.encode(&[1e30], &mut state));
         assert_eq!(state, [3.0]);
         assert!(encoder.encode(&[-3.0], &mut state));
         assert!((state[0] - (2.0 * PI - 3.0)).abs() < 1e-6);

@@ -19,13 +19,9 @@ pub struct Window {
     ring: VecDeque<Transition>,
     spare: Vec<Transition>,
     period_us: u64,
-    last: Option<Last>,
-}
-
-#[derive(Debug, Clone)]
-struct Last {
-    time_us: u64,
-    state: Vec<f32>,
+    /// State and time of the last push, unless there was a gap since.
+    last: Vec<f32>,
+    last_us: Option<u64>,
 }
 
 impl Window {
@@ -40,7 +36,8 @@ impl Window {
             ring: VecDeque::with_capacity(m),
             spare: vec![empty; m],
             period_us: period_us.into(),
-            last: None,
+            last: vec![0.0; states],
+            last_us: None,
         }
     }
 
@@ -52,38 +49,25 @@ impl Window {
             self.gap();
             return false;
         }
-        let one_tick = self.last.as_ref().is_some_and(|last| {
-            let elapsed = time_us.wrapping_sub(last.time_us);
+        let one_tick = self.last_us.is_some_and(|last_us| {
+            let elapsed = time_us.wrapping_sub(last_us);
             elapsed.abs_diff(self.period_us) <= self.period_us / 4
         });
         let added = one_tick && applied.iter().all(|v| v.is_finite());
-        match &mut self.last {
-            Some(last) => {
-                if added {
-                    let room = self.spare.pop().or_else(|| self.ring.pop_front());
-                    if let Some(mut transition) = room {
-                        transition.state.copy_from_slice(&last.state);
-                        transition.action.copy_from_slice(applied);
-                        transition.next_state.copy_from_slice(state);
-                        self.ring.push_back(transition);
-                    }
-                }
-                last.time_us = time_us;
-                last.state.copy_from_slice(state);
-            }
-            last => {
-                *last = Some(Last {
-                    time_us,
-                    state: state.into(),
-                })
-            }
+        if added && let Some(mut transition) = self.spare.pop().or_else(|| self.ring.pop_front()) {
+            transition.state.copy_from_slice(&self.last);
+            transition.action.copy_from_slice(applied);
+            transition.next_state.copy_from_slice(state);
+            self.ring.push_back(transition);
         }
+        self.last.copy_from_slice(state);
+        self.last_us = Some(time_us);
         added
     }
 
     /// The state is unknown at this tick: the next one starts anew, and the transitions so far are kept.
     pub fn gap(&mut self) {
-        self.last = None;
+        self.last_us = None;
     }
 
     /// Forgets everything, as after a reset of the robot.

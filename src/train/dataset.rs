@@ -1,9 +1,13 @@
 //! Runs of transitions, the statistics over all of them, and tasks cut out of them.
 
+use std::path::Path;
+
 use rand::{Rng, RngExt};
 
-use crate::log::{LogError, LogReader, Record};
+use super::{RecipeError, TrainError};
+use crate::log::Log;
 use crate::robot::Robot;
+use crate::run::contract;
 use crate::state::Encoder;
 
 /// States of one run without a gap, one tick apart, and the actions applied between them.
@@ -68,12 +72,19 @@ impl Dataset {
 /// Reads the runs of a log, cut where a tick is missing, late, unarmed or not finite.
 ///
 /// # Errors
-/// [`LogError`] when the log cannot be read, or its channels are not the robot's.
-pub fn runs_of_log(
-    path: &std::path::Path,
-    robot: &Robot,
-    states: &[String],
-) -> Result<Vec<Run>, LogError> {
+/// [`TrainError::Log`] when the log cannot be read or is damaged, [`TrainError::OtherRobot`] when it is another robot's.
+pub fn runs_of_log(path: &Path, robot: &Robot, states: &[String]) -> Result<Vec<Run>, TrainError> {
+    let mut log = Log::read(path)?;
+    if !log.damage.is_empty() {
+        return Err(log.damage.swap_remove(0).into());
+    }
+    let recorded = Robot::parse(&log.run.robot_toml, path).map_err(RecipeError::from)?;
+    if contract(&recorded) != contract(robot) {
+        return Err(TrainError::OtherRobot {
+            path: path.into(),
+            robot: robot.name.clone(),
+        });
+    }
     let channel = |name: &String| {
         let index = robot
             .observation
@@ -82,19 +93,17 @@ pub fn runs_of_log(
         Some((index, robot.observation[index].wraps))
     };
     let mut encoder = Encoder::new(states.iter().filter_map(channel));
+    let period = u64::from(robot.period_us());
     let mut runs = vec![Run::default()];
     let mut last_us = None;
-    for record in LogReader::open(path)? {
-        let Record::Tick(tick) = record? else {
-            continue;
-        };
+    for tick in &log.ticks {
         let mut state = vec![0.0; encoder.states()];
-        let known = tick.observation.len() == robot.observation.len()
+        let known = tick.robot_mode == surefoot_wire::Mode::Armed as u32
+            && tick.observation.len() == robot.observation.len()
             && tick.applied.len() == robot.action.len()
             && tick.applied.iter().all(|value| value.is_finite())
             && encoder.encode(&tick.observation, &mut state);
         let elapsed = last_us.map(|last| tick.robot_time_us.abs_diff(last));
-        let period = u64::from(robot.period_us());
         let follows = elapsed.is_some_and(|elapsed| elapsed.abs_diff(period) <= period / 4);
         last_us = known.then_some(tick.robot_time_us);
         if !known || !follows {
@@ -104,7 +113,7 @@ pub fn runs_of_log(
             continue;
         };
         if !run.states.is_empty() {
-            run.actions.push(tick.applied);
+            run.actions.push(tick.applied.clone());
         }
         run.states.push(state);
     }

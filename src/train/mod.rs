@@ -17,17 +17,16 @@ use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 
 pub use dataset::{Dataset, Run, runs_of_log};
 pub use meta::{Learned, Losses};
 pub use recipe::{Activation, ChangeGroup, Meta, Network, Recipe, RecipeError, Simulation};
 pub use trainer::{Checkpoint, TrainerError};
 
+use crate::hash::sha256_hex;
 use crate::log::LogError;
 use crate::model::{
     AdaptContract, Channel, Contract, DynamicsModel, ModelError, Runtime, SelfCheck, StateChannel,
-    hex,
 };
 use crate::robot::Robot;
 use crate::sim;
@@ -46,6 +45,16 @@ pub enum TrainError {
     /// A log could not be used.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A log is another robot's.
+    #[error(
+        "{path}: its channels or tick are not those of the recipe's robot '{robot}'; train from logs of one robot"
+    )]
+    OtherRobot {
+        /// The log.
+        path: PathBuf,
+        /// The recipe's robot.
+        robot: String,
+    },
     /// The robot could not be simulated.
     #[error(transparent)]
     Simulation(#[from] sim::Error),
@@ -146,13 +155,10 @@ pub fn train(
     let normaliser = layout.normaliser(&data.training);
     let mut random = ChaCha8Rng::seed_from_u64(recipe.seed);
     let bytes = architecture::untrained(&recipe.network, &layout, &normaliser, &mut random);
-    let onnx = onnx_grad::Model::read(&bytes).map_err(|source| ModelError::Onnx {
-        path: recipe_path.into(),
-        source: Box::new(source),
-    })?;
+    let onnx = onnx_grad::Model::read(&bytes).map_err(|error| ModelError::Onnx(Box::new(error)))?;
     let mut untrained = DynamicsModel {
         contract: contract(&recipe, &robot, &onnx, normaliser.scales(&layout), &data),
-        sha256: hex(&Sha256::digest(&bytes)),
+        sha256: sha256_hex(&bytes),
         onnx,
         bytes,
     };
@@ -198,19 +204,16 @@ pub fn train(
         update: checkpoint.update,
     })?;
     let file = finished(&runtime, &mut untrained, &learned)?;
-    let write = |path: &Path| TrainError::Write {
-        path: path.into(),
-        source: std::io::Error::last_os_error(),
-    };
     let partial = output.with_extension("partial");
-    std::fs::write(&partial, &file).map_err(|source| TrainError::Write {
-        path: partial.clone(),
-        source,
-    })?;
-    std::fs::rename(&partial, output).map_err(|_| write(output))?;
-    std::fs::remove_file(&checkpoint_path).map_err(|_| write(&checkpoint_path))?;
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| TrainError::Write { path, source }
+    };
+    std::fs::write(&partial, &file).map_err(failed(&partial))?;
+    std::fs::rename(&partial, output).map_err(failed(output))?;
+    std::fs::remove_file(&checkpoint_path).map_err(failed(&checkpoint_path))?;
     Ok(Trained {
-        model_sha256: hex(&Sha256::digest(&file)),
+        model_sha256: sha256_hex(&file),
         updates: checkpoint.update,
         transitions: data.transitions(),
         validation,
@@ -302,6 +305,7 @@ fn finished(
     let check = &model.contract.self_check;
     let next_state = model.predict_once(runtime, &check.state, &check.action)?;
     model.contract.self_check.next_state = next_state;
+    model.contract.check()?;
     model
         .onnx
         .write(&values, &model.contract.to_metadata())
@@ -310,9 +314,6 @@ fn finished(
 
 /// What a checkpoint belongs to: the recipe, the untrained model (which holds the data's statistics) and the data's size.
 fn identity(recipe: &Recipe, model: &DynamicsModel, data: &Dataset) -> String {
-    hex(&Sha256::digest(format!(
-        "{recipe:?} {} {}",
-        model.sha256,
-        data.transitions()
-    )))
+    let text = format!("{recipe:?} {} {}", model.sha256, data.transitions());
+    sha256_hex(text.as_bytes())
 }

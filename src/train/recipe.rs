@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::model::MAX_WINDOW;
 use crate::robot::{Robot, RobotError};
 
 /// A recipe, as its TOML file has it. Paths are relative to the file's folder. Made by [`Recipe::read`].
@@ -198,8 +199,10 @@ impl Recipe {
                 return Some((key, format!("'{name}' is not among network.state")));
             }
         }
-        if network.state.iter().all(|name| network.pose.contains(name)) {
-            return Some(("network.state", "holds nothing but the pose".into()));
+        let plain = |name: &String| !network.pose.contains(name) && !network.angles.contains(name);
+        if !network.state.iter().any(plain) {
+            let reason = "needs a state that is neither pose nor angle".into();
+            return Some(("network.state", reason));
         }
         if network.hidden.is_empty()
             || network
@@ -255,7 +258,37 @@ impl Recipe {
                 format!("is {}, but must be between 0 and 1", meta.validation),
             ));
         }
+        if meta.validation > 0.5 {
+            return Some((
+                "meta.validation",
+                format!("is {}, but must be at most 0.5", meta.validation),
+            ));
+        }
+        if meta.window > MAX_WINDOW {
+            return Some((
+                "meta.window",
+                format!("is {}, but must be at most {MAX_WINDOW}", meta.window),
+            ));
+        }
         let simulation = self.simulation.as_ref()?;
+        let missing = |name: &&String| {
+            robot
+                .observation
+                .iter()
+                .all(|channel| &channel.name != *name)
+        };
+        if let Some(name) = simulation.upright.iter().find(missing) {
+            let reason = format!("'{name}' is no [[observation]] of {}", self.robot.display());
+            return Some(("simulation.upright", reason));
+        }
+        let sizes = [
+            ("simulation.episode_s", simulation.episode_s),
+            ("simulation.upright_limit_rad", simulation.upright_limit_rad),
+        ];
+        let bad = |(_, value): &(&str, f64)| !(value.is_finite() && *value > 0.0);
+        if let Some((key, value)) = sizes.into_iter().find(bad) {
+            return Some((key, format!("is {value}, but must be finite and above 0")));
+        }
         let group = simulation
             .group
             .iter()

@@ -183,6 +183,11 @@ fn validate(
         mean.before += losses.before / VALIDATION_BATCHES as f64;
         mean.after += losses.after / VALIDATION_BATCHES as f64;
     }
+    if !mean.after.is_finite() {
+        return Err(TrainerError::Diverged {
+            update: checkpoint.update,
+        });
+    }
     checkpoint.curve.push((checkpoint.update, mean));
     if checkpoint
         .best

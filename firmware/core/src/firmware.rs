@@ -216,6 +216,11 @@ impl Firmware {
         if contract_hash != self.contract_hash {
             return Err(Refusal::Contract);
         }
+        let cause = Cause::Armed { session };
+        if matches!(self.state, State::Armed { session: running, .. } if running == session) {
+            self.tell_mode(now_us, cause);
+            return Ok(());
+        }
         if self.offered != Some(session) {
             return Err(Refusal::Session);
         }
@@ -229,7 +234,7 @@ impl Firmware {
             ends_us: now_us.saturating_add(u64::from(ARMED_WAIT_MS) * 1000),
             command: None,
         };
-        self.enter(now_us, armed, Cause::Armed);
+        self.enter(now_us, armed, cause);
         Ok(())
     }
 
@@ -307,11 +312,13 @@ impl Firmware {
             self.damped_from.clone_from(&self.setpoints);
         }
         self.state = state;
+        self.tell_mode(now_us, cause);
+    }
+
+    fn tell_mode(&mut self, time_us: u64, cause: Cause) {
         let mode = self.state.mode();
-        self.tell(&ToHost::Event {
-            time_us: now_us,
-            kind: EventKind::Mode { mode, cause },
-        });
+        let kind = EventKind::Mode { mode, cause };
+        self.tell(&ToHost::Event { time_us, kind });
     }
 
     /// Moves every setpoint towards what the state wants of it, as far as its limit allows.

@@ -68,7 +68,7 @@ impl Limiter {
 mod tests {
     extern crate std;
 
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     use super::*;
 
@@ -128,36 +128,38 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn nothing_passes_the_bounds(
-            limiter in limiter(),
-            last in any::<u32>().prop_map(f32::from_bits),
-            wanted in any::<u32>().prop_map(f32::from_bits),
-            elapsed_us in any::<u64>(),
-        ) {
-            let value = limiter.limit_step(last, wanted, elapsed_us);
-            prop_assert!(limiter.allows(value), "{value}");
-        }
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
-        #[test]
-        fn nothing_passes_the_rate(
-            limiter in limiter(),
-            place in 0f32..=1.0,
-            wanted in any::<u32>().prop_map(f32::from_bits),
-            elapsed_us in 0u64..100_000,
-        ) {
-            let Limit { min, max, rate } = limiter.limit();
-            let last = (min + place * (max - min)).min(max);
-            let value = limiter.limit_step(last, wanted, elapsed_us);
-            let reach = rate * (elapsed_us as f32 * 1e-6);
-            prop_assert!((last - reach..=last + reach).contains(&value), "{last} to {value}");
-        }
+            #[test]
+            fn nothing_passes_the_bounds(
+                limiter in limiter(),
+                last in any::<u32>().prop_map(f32::from_bits),
+                wanted in any::<u32>().prop_map(f32::from_bits),
+                elapsed_us in any::<u64>(),
+            ) {
+                let value = limiter.limit_step(last, wanted, elapsed_us);
+                prop_assert!(limiter.allows(value), "{value}");
+            }
 
-        #[test]
-        fn what_is_allowed_is_reached(limiter in limiter(), place in 0f32..=1.0) {
-            let Limit { min, max, .. } = limiter.limit();
-            let wanted = (min + place * (max - min)).min(max);
-            prop_assert_eq!(limiter.limit_step(min, wanted, u64::MAX), wanted);
+            #[test]
+            fn nothing_passes_the_rate(
+                limiter in limiter(),
+                place in 0f32..=1.0,
+                wanted in any::<u32>().prop_map(f32::from_bits),
+                elapsed_us in 0u64..100_000,
+            ) {
+                let Limit { min, max, rate } = limiter.limit();
+                let last = (min + place * (max - min)).min(max);
+                let value = limiter.limit_step(last, wanted, elapsed_us);
+                let reach = rate * (elapsed_us as f32 * 1e-6);
+                prop_assert!((last - reach..=last + reach).contains(&value), "{last} to {value}");
+            }
+
+            #[test]
+            fn what_is_allowed_is_reached(limiter in limiter(), place in 0f32..=1.0) {
+                let Limit { min, max, .. } = limiter.limit();
+                let wanted = (min + place * (max - min)).min(max);
+                prop_assert_eq!(limiter.limit_step(min, wanted, u64::MAX), wanted);
+            }
         }
-    }
 }

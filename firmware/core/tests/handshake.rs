@@ -76,14 +76,12 @@ fn channels_are_described_and_others_refused() {
 
 #[test]
 fn another_version_is_answered_but_never_armed() {
-    let versions = [
-        (PROTOCOL + 1, SCHEMA_HASH),
-        (PROTOCOL - 1, SCHEMA_HASH),
-        (PROTOCOL, SCHEMA_HASH ^ 1),
-        (0, 0),
-        (u16::MAX, u64::MAX),
-    ];
-    for (protocol, schema_hash) in versions {
+    let others = (0..=u16::MAX).map(|protocol| (protocol, SCHEMA_HASH ^ 1));
+    let versions = (0..=u16::MAX).map(|protocol| (protocol, SCHEMA_HASH));
+    for (protocol, schema_hash) in versions.chain(others) {
+        if (protocol, schema_hash) == (PROTOCOL, SCHEMA_HASH) {
+            continue;
+        }
         let mut bench = Bench::new(config());
         bench.send(&ToRobot::Hello {
             protocol,
@@ -145,6 +143,26 @@ fn a_session_is_taken_up_once() {
             session: bench.session
         }
     );
+}
+
+#[test]
+fn arming_again_in_the_running_session_changes_nothing() {
+    let mut bench = Bench::armed();
+    let session = bench.session;
+    let contract_hash = config().contract_hash();
+    let confirmed = EventKind::Mode {
+        mode: Mode::Armed,
+        cause: Cause::Armed { session },
+    };
+    bench.send(&bench.command(5, 30, &[1.0, 1.0]));
+    bench.send(&ToRobot::Arm {
+        contract_hash,
+        session,
+    });
+    assert_eq!(bench.events(), [confirmed; 2]);
+    bench.send(&bench.command(5, 30, &[2.0, 2.0]));
+    assert_eq!(bench.step(), [1.0, 1.0]);
+    assert_eq!(bench.step_until(Mode::Damping), 29);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, PERIOD_MS, config, frame};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use surefoot_wire::{Cause, Limit, Mode, Refusal, Sequence, ToRobot};
 
 #[test]
@@ -190,6 +190,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 proptest! {
+#![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+
     #[test]
     fn setpoints_keep_their_limits_whatever_the_host_does(moves in moves()) {
         let rate = 800.0;

@@ -39,7 +39,8 @@ pub enum ToRobot {
     },
     /// Asks for the robot's [`Counters`].
     ReadCounters,
-    /// Takes up the session that the robot's last hello offered; the drivers are enabled at the robot's safe action.
+    /// Takes up the session that the robot's last hello offered; the drivers are enabled at the robot's safe action. Of the running
+    /// session it changes nothing, and is confirmed again.
     Arm {
         /// The contract that the host works by.
         contract_hash: u64,
@@ -166,7 +167,10 @@ pub enum EventKind {
 pub enum Cause {
     /// It was armed.
     #[error("it was armed")]
-    Armed,
+    Armed {
+        /// The session that runs from now on.
+        session: u32,
+    },
     /// It was told to stop.
     #[error("it was told to stop")]
     Stopped,

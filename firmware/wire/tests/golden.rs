@@ -22,7 +22,7 @@ where
 #[test]
 fn versions() {
     assert_eq!(PROTOCOL, 1);
-    assert_eq!(SCHEMA_HASH, 0xb0c9_4217_78aa_2006, "{SCHEMA_HASH:#018x}");
+    assert_eq!(SCHEMA_HASH, 0xab38_2ebc_95db_2cbc, "{SCHEMA_HASH:#018x}");
 }
 
 #[test]

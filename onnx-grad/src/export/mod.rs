@@ -33,7 +33,8 @@ impl Function {
             (13..=26).contains(&opset),
             "opset {opset} is not in 13..=26"
         );
-        Writer::new(self, opset).finish()
+        let spelt_out = self.with_inverses_swept();
+        Writer::new(&spelt_out, opset).finish()
     }
 }
 

@@ -32,6 +32,7 @@ impl Writer<'_> {
         let output = self.name(v);
         let (op, attributes) = match &node.op {
             Op::Input(_) | Op::Constant(_) | Op::Select => return,
+            Op::SpdInverse => unreachable!("inverses are spelt out before"),
             Op::Unary(Unary::Softplus) => return self.write_softplus(&inputs[0], output),
             Op::Unary(f) => (unary(*f), vec![]),
             Op::Binary(Binary::Div) if self.is_one(node.inputs[0]) => {

@@ -1,4 +1,4 @@
-//! Rule of the matrix product.
+//! Rules of the matrix product and the inverse.
 
 use crate::graph::Graph;
 use crate::ir::Value;
@@ -34,6 +34,13 @@ pub(super) fn matmul(
     };
     let shape = g.shape(b).to_vec();
     vec![Some(da), Some(g.unbroadcast(db, &shape))]
+}
+
+/// For `y = a^-1`: `-y^T d y^T`.
+pub(super) fn inverse(g: &mut Graph, y: Value, d: Value) -> Value {
+    let left = g.mm(y, d, true, false);
+    let both = g.mm(left, y, false, true);
+    g.neg(both)
 }
 
 /// All matrices of a batch on top of each other.

@@ -85,6 +85,7 @@ fn pull_back(g: &mut Graph, node: &Node, y: Value, d: Value) -> Vec<Option<Value
         Op::Binary(f) => elementwise::binary(g, *f, x[0], x[1], y, d),
         Op::Select => elementwise::select(g, x[0], x[1], x[2], d),
         Op::MatMul { ta, tb } => matmul::matmul(g, x[0], x[1], *ta, *tb, d),
+        Op::SpdInverse => vec![Some(matmul::inverse(g, y, d))],
         Op::Reduce { kind, axes, .. } => vec![Some(reduce::reduce(g, *kind, axes, x[0], y, d))],
         op => movement::movement(g, op, x, d)
             .into_iter()

@@ -4,7 +4,7 @@ use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::{Binary, Op, Value};
 use crate::proto::{AttributeProto, NodeProto};
-use crate::shape::numel;
+use std::borrow::Cow;
 
 /// What the file says a tensor's elements are. The graph holds all of them as floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,12 @@ impl Item {
     }
 }
 
-/// A node, its operands (`None` where left out) and the version of the operator set.
+/// A node, its operands (`None` where left out, or a sequence) and the version of the operator set.
 pub(crate) struct Call<'a> {
     pub node: &'a NodeProto,
     pub operands: Vec<Option<Item>>,
+    /// Operand 0, where it is a sequence of tensors.
+    pub sequence: Option<&'a [Item]>,
     pub opset: i64,
 }
 
@@ -75,15 +77,10 @@ impl Call<'_> {
 
     /// The elements of operand `i`, which must be known now.
     pub(crate) fn numbers(&self, g: &Graph, i: usize) -> Result<Vec<f64>, Fault> {
-        const MOST: usize = 1 << 20;
         let value = self.value(i)?;
-        let count = numel(g.shape(value));
-        match (g.data(value), g.uniform(value)) {
-            _ if count > MOST => Err(Fault::TooLarge(g.shape(value).to_vec())),
-            (Some(data), _) => Ok(data.to_vec()),
-            (_, Some(x)) => Ok(vec![x; count]),
-            _ => Err(Fault::NotConstant(i)),
-        }
+        g.elements(value)
+            .map(Cow::into_owned)
+            .ok_or(Fault::NotConstant(i))
     }
 
     /// The elements of integer operand `i`, which must be known now.
@@ -133,6 +130,10 @@ impl Call<'_> {
 
     pub(crate) fn string(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.attribute(name)?.s()).ok()
+    }
+
+    pub(crate) fn strings(&self, name: &str) -> Option<&[Vec<u8>]> {
+        self.attribute(name).map(|a| a.strings.as_slice())
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&crate::proto::TensorProto> {

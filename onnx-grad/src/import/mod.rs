@@ -2,11 +2,15 @@
 //! shapes, then builds.
 
 mod call;
+mod convolution;
+mod einsum;
 mod elementwise;
 mod linear;
 mod movement;
 mod norm;
+mod recurrent;
 mod reduce;
+mod sequence;
 mod tensor;
 
 pub(crate) use call::{Call, Item, Kind};
@@ -32,6 +36,10 @@ pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
         return None;
     }
     [
+        convolution::RULES,
+        einsum::RULES,
+        recurrent::RULES,
+        sequence::RULES,
         elementwise::RULES,
         linear::RULES,
         movement::RULES,
@@ -71,9 +79,20 @@ pub(crate) fn build<'m>(
     nodes: &'m [NodeProto],
     items: &mut HashMap<&'m str, Item>,
 ) -> Result<(), Error> {
+    let mut sequences: HashMap<&str, Vec<Item>> = HashMap::new();
     for node in nodes {
-        let results =
-            build_node(g, opset, node, items).map_err(|fault| at_node(model, node, fault))?;
+        let fault = |fault| at_node(model, node, fault);
+        let call = call(opset, node, items, &sequences).map_err(fault)?;
+        let rule = rule(node).ok_or_else(|| fault(Fault::UnknownOp))?;
+        let results = rule(g, &call).map_err(fault)?;
+        if let (true, Some(name)) = (sequence::makes_one(node), node.output.first()) {
+            sequences.insert(name, results);
+            continue;
+        }
+        let surplus = |i: &usize| *i >= results.len() && !node.output[*i].is_empty();
+        if let Some(i) = (0..node.output.len()).find(surplus) {
+            return Err(fault(Fault::Output(i)));
+        }
         for (name, item) in node.output.iter().zip(results) {
             items.insert(name, item);
         }
@@ -81,16 +100,21 @@ pub(crate) fn build<'m>(
     Ok(())
 }
 
-fn build_node(
-    g: &mut Graph,
+/// Looks a node's operands up.
+fn call<'a>(
     opset: i64,
-    node: &NodeProto,
+    node: &'a NodeProto,
     items: &HashMap<&str, Item>,
-) -> Result<Vec<Item>, Fault> {
-    let rule = rule(node).ok_or(Fault::UnknownOp)?;
+    sequences: &'a HashMap<&str, Vec<Item>>,
+) -> Result<Call<'a>, Fault> {
+    let sequence = node
+        .input
+        .first()
+        .and_then(|name| sequences.get(name.as_str()));
     let operand = |name: &String| match (name.as_str(), items.get(name.as_str())) {
         ("", _) => Ok(None),
         (_, Some(item)) => Ok(Some(*item)),
+        (name, None) if sequences.contains_key(name) => Ok(None),
         (_, None) => Err(Fault::UndefinedOperand(name.clone())),
     };
     let operands = node
@@ -98,19 +122,12 @@ fn build_node(
         .iter()
         .map(operand)
         .collect::<Result<Vec<_>, _>>()?;
-    let results = rule(
-        g,
-        &Call {
-            node,
-            operands,
-            opset,
-        },
-    )?;
-    let surplus = |i: &usize| *i >= results.len() && !node.output[*i].is_empty();
-    match (0..node.output.len()).find(surplus) {
-        Some(i) => Err(Fault::Output(i)),
-        None => Ok(results),
-    }
+    Ok(Call {
+        node,
+        operands,
+        sequence: sequence.map(Vec::as_slice),
+        opset,
+    })
 }
 
 impl Graph {

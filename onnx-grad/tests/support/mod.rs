@@ -302,48 +302,87 @@ fn library() -> PathBuf {
     })
 }
 
-/// Runs a model on ONNX Runtime with one thread; inputs in the model's order, outputs in its order.
-pub fn run_onnx(model: &[u8], inputs: &[(Vec<usize>, Vec<f64>)], threads: usize) -> Vec<Vec<f32>> {
-    static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
-    let environment =
-        ENVIRONMENT.get_or_init(|| ort::init_from(library()).unwrap().build().unwrap());
-    let mut session = ort::session::Session::builder(environment)
-        .unwrap()
-        .with_intra_threads(threads)
-        .unwrap()
-        .with_optimization_level(ort::session::builder::GraphOptimizationLevel::Level1)
-        .unwrap()
-        .commit_from_memory(model)
-        .unwrap();
-    let names: Vec<String> = session
-        .inputs()
-        .iter()
-        .map(|input| input.name().to_owned())
-        .collect();
-    let outputs: Vec<String> = session
-        .outputs()
-        .iter()
-        .map(|output| output.name().to_owned())
-        .collect();
-    assert_eq!(names.len(), inputs.len());
-    let values: Vec<(String, ort::session::SessionInputValue<'_>)> = names
-        .into_iter()
-        .zip(inputs)
-        .map(|(name, (shape, data))| {
+/// A model loaded by ONNX Runtime.
+pub struct Session {
+    session: ort::session::Session,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+impl Session {
+    pub fn new(model: &[u8], threads: usize) -> Self {
+        static ENVIRONMENT: OnceLock<ort::environment::Environment> = OnceLock::new();
+        let environment =
+            ENVIRONMENT.get_or_init(|| ort::init_from(library()).unwrap().build().unwrap());
+        let session = ort::session::Session::builder(environment)
+            .unwrap()
+            .with_intra_threads(threads)
+            .unwrap()
+            .with_optimization_level(ort::session::builder::GraphOptimizationLevel::Level1)
+            .unwrap()
+            .commit_from_memory(model)
+            .unwrap();
+        let inputs = session
+            .inputs()
+            .iter()
+            .map(|input| input.name().to_owned())
+            .collect();
+        let outputs = session
+            .outputs()
+            .iter()
+            .map(|output| output.name().to_owned())
+            .collect();
+        Session {
+            session,
+            inputs,
+            outputs,
+        }
+    }
+
+    /// Shapes and elements as tensors, in the order of the model's inputs.
+    pub fn tensors(&self, inputs: &[(Vec<usize>, Vec<f64>)]) -> Vec<ort::value::Tensor<f32>> {
+        assert_eq!(self.inputs.len(), inputs.len());
+        let tensor = |(shape, data): &(Vec<usize>, Vec<f64>)| {
             let data: Vec<f32> = data.iter().map(|&x| x as f32).collect();
-            let tensor = ort::value::Tensor::from_array((shape.clone(), data)).unwrap();
-            (name, tensor.into())
-        })
-        .collect();
-    let results = session.run(values).unwrap();
-    outputs
-        .iter()
-        .map(|name| {
+            ort::value::Tensor::from_array((shape.clone(), data)).unwrap()
+        };
+        inputs.iter().map(tensor).collect()
+    }
+
+    /// Runs and forgets the outputs: what a benchmark times.
+    pub fn execute(&mut self, tensors: &[ort::value::Tensor<f32>]) {
+        let named: Vec<_> = self
+            .inputs
+            .iter()
+            .map(String::as_str)
+            .zip(tensors)
+            .collect();
+        drop(self.session.run(named).unwrap());
+    }
+
+    /// Outputs in the model's order.
+    pub fn run(&mut self, tensors: &[ort::value::Tensor<f32>]) -> Vec<Vec<f32>> {
+        let named: Vec<_> = self
+            .inputs
+            .iter()
+            .map(String::as_str)
+            .zip(tensors)
+            .collect();
+        let results = self.session.run(named).unwrap();
+        let output = |name: &String| {
             results[name.as_str()]
                 .try_extract_tensor::<f32>()
                 .unwrap()
                 .1
                 .to_vec()
-        })
-        .collect()
+        };
+        self.outputs.iter().map(output).collect()
+    }
+}
+
+/// Runs a model on ONNX Runtime; inputs in the model's order, outputs in its order.
+pub fn run_onnx(model: &[u8], inputs: &[(Vec<usize>, Vec<f64>)], threads: usize) -> Vec<Vec<f32>> {
+    let mut session = Session::new(model, threads);
+    let tensors = session.tensors(inputs);
+    session.run(&tensors)
 }
