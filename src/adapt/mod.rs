@@ -42,8 +42,8 @@ struct Parameters {
 
 /// Where the parameters start among the inputs of the adapt and loss graphs, behind state, action, next_state and mask.
 const FIRST_PARAMETER: usize = 4;
-/// Where theta' starts among the outputs of the adapt graph, behind the losses and the gradient's norm.
-const FIRST_ADAPTED: usize = 3;
+/// Where theta' starts among the outputs of the adapt graph, behind the losses and norms.
+const FIRST_ADAPTED: usize = 4;
 
 /// What a step gave.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
-    /// Distance of theta' from theta*, however many steps led there.
+    /// Distance of theta' from theta*.
     step_norm: f32,
 }
 
