@@ -56,8 +56,8 @@ const FIRST_TO_ADAPT: usize = 4;
 const FIRST_TO_SCORE: usize = 3;
 /// A transition is an outlier where theta*'s error is so many times the window's median.
 const OUTLIER: f32 = 16.0;
-/// Where theta' starts among the outputs of the adapt graph, behind the losses and the gradient's norm.
-const FIRST_ADAPTED: usize = 3;
+/// Where theta' starts among the outputs of the adapt graph, behind the losses and norms.
+const FIRST_ADAPTED: usize = 4;
 
 /// What a step gave.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
-    /// Distance of theta' from theta*, however many steps led there.
+    /// Distance of theta' from theta*.
     step_norm: f32,
 }
 
@@ -228,7 +228,10 @@ impl Adapter {
         // A mask of 0 does not hide what is infinite: nothing of an outlier may reach the step.
         for (input, width) in [(0, self.states), (1, self.actions), (2, self.states)] {
             let rows = self.adapt.input_mut(input).chunks_exact_mut(width);
-            for (row, _) in rows.zip(&self.sound[..length]).filter(|(_, sound)| !**sound) {
+            for (row, _) in rows
+                .zip(&self.sound[..length])
+                .filter(|(_, sound)| !**sound)
+            {
                 row.fill(0.0);
             }
         }

@@ -112,8 +112,8 @@ pub fn errors(model: &Model, contract: &Contract) -> Result<Function, Error> {
 /// One inner step of GrBAL, `theta' = theta - alpha * grad L(window; theta)`, with a step size a parameter.
 ///
 /// Inputs: `state`, `action`, `next_state`, `mask` (M rows), parameters. Outputs: `loss_before` and `loss_after` on the
-/// window, `gradient_norm` (Euclidean, over all adapted parameters), then theta' of every parameter, in file order, named
-/// `adapted.NAME`; parameters without a step size come out as they went in.
+/// window, `gradient_norm`, `step_norm` (Euclidean, over all adapted parameters), then theta' of every parameter, in file
+/// order, named `adapted.NAME`; parameters without a step size come out as they went in.
 pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let rows = contract.adapt.window;
     let predict = predict(model, rows)?;
@@ -128,6 +128,7 @@ pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let errors = batch.errors(&mut graph, &predict, contract, &step.parameters);
     let after = masked_mean(&mut graph, errors, mask);
     let gradient_norm = norm(&mut graph, &step.gradients);
+    let step_norm = norm(&mut graph, &step.changes);
     let names: Vec<String> = model
         .parameters()
         .iter()
@@ -137,6 +138,7 @@ pub fn adapt(model: &Model, contract: &Contract) -> Result<Function, Error> {
         ("loss_before", before),
         ("loss_after", after),
         ("gradient_norm", gradient_norm),
+        ("step_norm", step_norm),
     ];
     outputs.extend(names.iter().map(String::as_str).zip(step.parameters));
     Ok(graph.finish(&outputs))
@@ -157,6 +159,8 @@ struct InnerStep {
     parameters: Vec<Value>,
     /// Gradient of each adapted parameter.
     gradients: Vec<Value>,
+    /// theta - theta' of each adapted parameter.
+    changes: Vec<Value>,
 }
 
 fn inner_step(
@@ -173,11 +177,12 @@ fn inner_step(
         .collect();
     let gradients = graph.gradient(loss, &adapted);
     let mut of_adapted = gradients.iter().copied();
-    let mut next = Vec::new();
+    let (mut next, mut changes) = (Vec::new(), Vec::new());
     for (&parameter, step) in parameters.iter().zip(steps) {
         next.push(match (step, step.and_then(|_| of_adapted.next())) {
             (&Some(alpha), Some(gradient)) => {
                 let change = graph.mul(alpha, gradient);
+                changes.push(change);
                 graph.sub(parameter, change)
             }
             _ => parameter,
@@ -186,6 +191,7 @@ fn inner_step(
     InnerStep {
         parameters: next,
         gradients,
+        changes,
     }
 }
 

@@ -1,12 +1,15 @@
 //! The shipped robot and model, and the simulated robot that they walk with.
 #![allow(dead_code, reason = "no test needs all of it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use surefoot::log::schema::Degradation;
 use surefoot::model::{DynamicsModel, Runtime};
 use surefoot::robot::{Robot, Rule};
-use surefoot::sim::{Plant, Scene, TimedChange};
+use surefoot::run::{self, Options};
+use surefoot::sim::{Pace, Plant, Scene, SimulatedRobot, Simulation, TimedChange};
 use surefoot::tick::{Observation, Outcome, Tick};
 
 /// A file of the shipped robot's folder.
@@ -37,6 +40,40 @@ pub fn model(runtime: &Runtime) -> DynamicsModel {
 /// The loop of a robot on its own clock, which stands still.
 pub fn tick(runtime: &Runtime, robot: &Robot, seed: u64) -> Tick {
     Tick::new(runtime, &model(runtime), robot, seed, || 0).unwrap()
+}
+
+/// The shipped robot's scene.
+pub fn scene() -> Scene {
+    Scene::load(&roach("sim.toml")).unwrap()
+}
+
+fn timed(changes: &[&str]) -> Vec<TimedChange> {
+    let parse = |change: &&str| change.parse().unwrap();
+    changes.iter().map(parse).collect()
+}
+
+/// Runs the whole loop against the simulated robot in lock-step over a pseudo-terminal, and logs it.
+pub fn record(rule: Rule, changes: &[&str], seed: u64, ticks: u64, log: &Path) {
+    let toml = std::fs::read_to_string(roach("robot.toml")).unwrap();
+    let robot_toml = toml.replace("candidates = 500", "candidates = 32");
+    let mut robot = Robot::parse(&robot_toml, &roach("robot.toml")).unwrap();
+    robot.adapt.rule = rule;
+    let simulated = SimulatedRobot::new(&scene(), Some("carpet"), &timed(changes), seed).unwrap();
+    let simulation = Simulation::start(simulated, Pace::LockStep).unwrap();
+    let options = Options {
+        port: simulation.port().display().to_string(),
+        seed,
+        log: Some(log.into()),
+        ticks: Some(ticks),
+        lock_step: true,
+        robot_toml,
+        extra: BTreeMap::new(),
+    };
+    let (runtime, never) = (runtime(), AtomicBool::new(false));
+    let model = model(&runtime);
+    let summary = run::run(&runtime, &robot, &model, &options, &never, &mut |_| ()).unwrap();
+    assert_eq!(summary.ticks, ticks);
+    simulation.finish().unwrap();
 }
 
 /// The simulated robot without its microcontroller, which does what it is told at once.
@@ -78,13 +115,9 @@ impl Input {
 impl Walker {
     /// A robot on carpet with changes such as `lose-middle-left@0s`.
     pub fn new(robot: &Robot, changes: &[&str], seed: u64) -> Self {
-        let scene = Scene::load(&roach("sim.toml")).unwrap();
-        let changes: Vec<TimedChange> = changes
-            .iter()
-            .map(|change| change.parse().unwrap())
-            .collect();
+        let plant = Plant::new(&scene(), Some("carpet"), &timed(changes), seed);
         Self {
-            plant: Plant::new(&scene, Some("carpet"), &changes, seed).unwrap(),
+            plant: plant.unwrap(),
             period_us: robot.period_us().into(),
             tick: 0,
             applied: robot.action.iter().map(|action| action.safe).collect(),
