@@ -106,42 +106,51 @@ fn poison(samples: &mut [(Vec<f32>, Vec<f32>)], scales: &[f32], random: &mut Cha
     }
 }
 
+/// Spoiled windows may harm in at most so many more of the trials than the same windows do as they are, and never more.
+const HARM: usize = TRIALS as usize / 50;
+/// What harm is: the error on the transitions that follow, as a ratio to that of theta*.
+const HARMED: f32 = 1.05;
+const LARGEST_HARM: f32 = 1.3;
+
 #[test]
-#[ignore = "27 in 1,000 windows get through: transitions held out of the step may be poisoned themselves"]
-fn a_poisoned_window_never_makes_the_model_worse_than_theta_star() {
+fn a_poisoned_window_does_hardly_more_harm_than_a_clean_one() {
     let runtime = runtime();
     let model = support::model(&runtime);
     let scales = model.contract.scales();
     let length = model.contract.adapt.window + 1;
     let recordings = [&[][..], &["lose-middle-left@0s"], &["payload-20g-rear@0s"]]
         .map(|changes| Recording::new(&runtime, changes, 0, 200));
-    let settings = AdaptSettings::default();
-    let mut adapter = Adapter::new(&runtime, &model, &settings, || 0).unwrap();
+    let mut adapter = Adapter::new(&runtime, &model, &AdaptSettings::default(), || 0).unwrap();
     let mut judge = Judge::new(&runtime, &model);
-    let (mut adapted, mut worse) = (0, Vec::new());
+    let (mut adapted, mut harmed) = (0, [0, 0]);
     for trial in 0..TRIALS {
         let mut random = ChaCha8Rng::seed_from_u64(trial);
         let all = &recordings[random.random_range(0..recordings.len())].0;
         let start = random.random_range(0..all.len() - length - HELD_OUT);
         let (past, future) = all[start..start + length + HELD_OUT].split_at(length);
-        let mut past = past.to_vec();
-        poison(&mut past, &scales, &mut random);
-        let window = Recording(past).window(&model);
         let held_out = Recording(future.to_vec()).window(&model);
-        let (record, fault) = adapter.update(&window, true, Effort::Adapt);
-        assert!(fault.is_none());
-        adapted += u64::from(record.decision() == Decision::Adapted);
-        let ratio = judge.loss(&held_out, adapter.parameters())
-            / judge.loss(&held_out, &model.parameters());
-        if !(ratio <= 1.05) {
-            worse.push((trial, ratio));
+        let star = judge.loss(&held_out, &model.parameters());
+        let mut spoiled = past.to_vec();
+        poison(&mut spoiled, &scales, &mut random);
+        for (past, harmed) in [past.to_vec(), spoiled].into_iter().zip(&mut harmed) {
+            let window = Recording(past).window(&model);
+            let (record, fault) = adapter.update(&window, true, Effort::Adapt);
+            assert!(fault.is_none());
+            adapted += usize::from(record.decision() == Decision::Adapted);
+            let ratio = judge.loss(&held_out, adapter.parameters()) / star;
+            assert!(ratio <= LARGEST_HARM, "trial {trial}: {ratio}, {record:?}");
+            *harmed += usize::from(ratio > HARMED);
         }
     }
+    let [clean, poisoned] = harmed;
     assert!(
-        worse.is_empty(),
-        "{} of {TRIALS} windows ({adapted} adapted): {:?}",
-        worse.len(),
-        worse[0]
+        poisoned <= clean + HARM,
+        "{poisoned} harmed when poisoned, {clean} when clean"
+    );
+    assert!(
+        adapted > TRIALS as usize,
+        "only {adapted} of {} windows were learned from",
+        2 * TRIALS
     );
 }
 
