@@ -234,8 +234,11 @@ fn one_node(op: &str) -> onnx_grad::proto::ModelProto {
 fn each_fault_is_named() {
     assert_eq!(
         fails(b""),
-        "ONNX IR version 0 is not supported: export with IR version 4 to 13"
+        "the file holds no ONNX graph: copy or export it again"
     );
+    let mut strange = one_node("Add");
+    strange.ir_version = Some(99);
+    assert!(fails(&bytes(&strange)).contains("IR version 99"));
     let message = fails(&bytes(&one_node("Bernoulli")));
     assert_eq!(
         message,

@@ -88,15 +88,12 @@ impl Model {
     fn from_proto(mut file: ModelProto) -> Result<Self, Error> {
         let property = |p: &StringStringEntryProto| (p.key().to_owned(), p.value().to_owned());
         let metadata = file.metadata_props.iter().map(property).collect();
-        if !(4..=13).contains(&file.ir_version()) {
-            return Err(Error::IrVersion {
-                found: file.ir_version(),
-            });
-        }
-        let opset = default_opset(&file);
-        let graph = file.graph.as_mut().ok_or(Error::NoGraph)?;
-        strip_traces(graph);
+        let (ir_version, opset) = (file.ir_version(), default_opset(&file));
+        strip_traces(file.graph.as_mut().ok_or(Error::NoGraph)?);
         let graph = file.graph.as_ref().ok_or(Error::NoGraph)?;
+        if !(4..=13).contains(&ir_version) {
+            return Err(Error::IrVersion { found: ir_version });
+        }
         if !(13..=26).contains(&opset) {
             return Err(Error::Opset {
                 model: graph.name().to_owned(),
