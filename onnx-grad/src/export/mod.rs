@@ -140,13 +140,28 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The name of a value as a float tensor.
+    /// The name of a value as a float tensor. A constant is written when it is first asked for, as fused ones never are.
     fn name(&mut self, v: Value) -> String {
-        let name = match &self.names[v.index()] {
-            Some(name) => name.clone(),
-            None => format!("{}{}", self.prefix, v.0),
-        };
+        if let Some(name) = &self.names[v.index()] {
+            return name.clone();
+        }
+        let name = format!("{}{}", self.prefix, v.0);
         self.names[v.index()] = Some(name.clone());
+        let node = &self.f.nodes[v.index()];
+        if let Op::Constant(data) = &node.op {
+            self.initializers.push(TensorProto {
+                name: Some(name.clone()),
+                dims: node.shape.iter().map(|&d| d as i64).collect(),
+                data_type: Some(DataType::Float as i32),
+                raw_data: Some(
+                    data.0
+                        .iter()
+                        .flat_map(|&x| (x as f32).to_le_bytes())
+                        .collect(),
+                ),
+                ..Default::default()
+            });
+        }
         name
     }
 

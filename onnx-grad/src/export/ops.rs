@@ -12,8 +12,7 @@ impl Writer<'_> {
         let f = self.f;
         let node = &f.nodes[v.index()];
         match &node.op {
-            Op::Input(_) => return,
-            Op::Constant(data) => return self.write_constant(v, &data.0),
+            Op::Input(_) | Op::Constant(_) => return,
             Op::Select => {
                 let inputs = vec![
                     self.mask(node.inputs[0]),
@@ -109,25 +108,6 @@ impl Writer<'_> {
             }
         };
         self.push(op, inputs, output, attributes);
-    }
-
-    fn write_constant(&mut self, v: Value, data: &[f64]) {
-        let name = self.name(v);
-        self.initializers.push(TensorProto {
-            name: Some(name),
-            dims: self.f.nodes[v.index()]
-                .shape
-                .iter()
-                .map(|&d| d as i64)
-                .collect(),
-            data_type: Some(DataType::Float as i32),
-            raw_data: Some(
-                data.iter()
-                    .flat_map(|&x| (x as f32).to_le_bytes())
-                    .collect(),
-            ),
-            ..Default::default()
-        });
     }
 
     /// `max(x, 0) + log(1 + exp(-|x|))`: ONNX Runtime's own Softplus is about 30 times slower than a Tanh.
