@@ -208,3 +208,21 @@ pub struct Limit {
     /// The fastest change, in the channel's unit a second.
     pub rate: f32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn motors_are_driven_under_command_and_while_going_safe() {
+        for (mode, driven) in [
+            (Mode::Disarmed, false),
+            (Mode::Armed, true),
+            (Mode::Damping, true),
+            (Mode::Sitting, true),
+            (Mode::Off, false),
+        ] {
+            assert_eq!(mode.drivers_enabled(), driven, "{mode:?}");
+        }
+    }
+}
