@@ -7,10 +7,10 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are not an ONNX protobuf message.
-    #[error("not an ONNX model: {0}")]
+    #[error("not an ONNX model, or a damaged one ({0}): copy or export it again")]
     Decode(#[from] prost::DecodeError),
     /// The message holds no graph.
-    #[error("the file holds no ONNX graph")]
+    #[error("the file holds no ONNX graph: copy or export it again")]
     NoGraph,
     /// The IR version is outside of the supported range.
     #[error("ONNX IR version {found} is not supported: export with IR version 4 to 13")]

@@ -67,15 +67,13 @@ impl Model {
             .iter()
             .map(|p| (p.key().to_owned(), p.value().to_owned()))
             .collect();
-        if !(4..=13).contains(&file.ir_version()) {
-            return Err(Error::IrVersion {
-                found: file.ir_version(),
-            });
-        }
-        let opset = default_opset(&file);
+        let (ir_version, opset) = (file.ir_version(), default_opset(&file));
         let graph = file.graph.as_mut().ok_or(Error::NoGraph)?;
         strip_traces(graph);
         let graph = &*graph;
+        if !(4..=13).contains(&ir_version) {
+            return Err(Error::IrVersion { found: ir_version });
+        }
         if !(13..=26).contains(&opset) {
             return Err(Error::Opset {
                 model: graph.name().to_owned(),
