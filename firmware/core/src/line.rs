@@ -14,7 +14,6 @@ pub(crate) struct Line {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is no heap to box it on")]
 enum Hearing {
     Plain(Decoder<ToRobot>),
     Keyed(Decoder<Sealed<ToRobot>>, RobotSeal),

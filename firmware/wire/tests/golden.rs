@@ -131,5 +131,8 @@ fn to_host() {
 #[test]
 fn sealed() {
     let mut host = HostSeal::new(Key::new(*b"sixteen bytes ok"), 0x0123_4567_89ab_cdef);
-    check(host.seal(ToRobot::Disarm).unwrap(), "1705efcdab8967452301013a4ce8eecf549571bbd91dfa00");
+    check(
+        host.seal(ToRobot::Disarm).unwrap(),
+        "1705efcdab8967452301013a4ce8eecf549571bbd91dfa00",
+    );
 }
