@@ -136,7 +136,7 @@ fn a_poisoned_window_never_makes_the_model_worse_than_theta_star() {
         adapted += u64::from(record.decision() == Decision::Adapted);
         let ratio = judge.loss(&held_out, adapter.parameters())
             / judge.loss(&held_out, &model.parameters());
-        if !(ratio <= 1.05) {
+        if ratio.is_nan() || ratio > 1.05 {
             worse.push((trial, ratio));
         }
     }
