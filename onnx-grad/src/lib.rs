@@ -1,8 +1,4 @@
-//! Reverse-mode differentiation of ONNX graphs, closed under itself.
-//!
-//! A [`Model`] is read from ONNX bytes and gives a [`Function`]: a tensor program whose parameters are inputs. A [`Graph`]
-//! composes functions ([`Graph::inline`], [`Graph::vmap`]), differentiates them ([`Graph::gradient`]) and gives a function
-//! again, which [`Function::to_onnx`] writes as a plain ONNX model of the default operator set.
+#![doc = include_str!("../README.md")]
 
 mod error;
 mod eval;
@@ -10,6 +6,7 @@ mod export;
 mod function;
 mod gradient;
 mod graph;
+mod half;
 mod import;
 mod inverse;
 mod ir;

@@ -19,6 +19,8 @@ struct Case {
     operands: Vec<String>,
     attributes: Vec<AttributeProto>,
     outputs: usize,
+    /// Further results, which are no outputs of the model.
+    unused: usize,
 }
 
 fn case(op: &'static str) -> Case {
@@ -79,6 +81,10 @@ impl Case {
         self.attributes.push(attribute_string(name, s));
         self
     }
+    fn unused(mut self, count: usize) -> Self {
+        self.unused = count;
+        self
+    }
     fn outputs(mut self, count: usize) -> Self {
         self.outputs = count;
         self
@@ -99,6 +105,8 @@ impl Case {
             .zip(output_shapes.iter().cloned())
             .collect();
         let operands: Vec<&str> = self.operands.iter().map(String::as_str).collect();
+        let unused = (0..self.unused).map(|i| format!("unused{i}"));
+        let results: Vec<String> = results.iter().cloned().chain(unused).collect();
         let results: Vec<&str> = results.iter().map(String::as_str).collect();
         let node = node(self.op, &operands, &results, self.attributes.clone());
         bytes(&model(
@@ -207,6 +215,12 @@ fn elementwise_of_one_operand() {
             "LeakyRelu",
         ];
         let mut cases: Vec<Case> = plain.iter().map(|op| case(op).input(&shape)).collect();
+        for op in ["Atan", "Tan", "Sinh", "Cosh", "Floor", "Ceil", "Round"] {
+            cases.push(case(op).input_in(&shape, -1.2, 1.2));
+        }
+        for op in ["Asin", "Acos"] {
+            cases.push(case(op).input_in(&shape, -0.9, 0.9));
+        }
         for op in ["Log", "Sqrt", "Reciprocal"] {
             cases.push(case(op).input_in(&shape, 0.3, 2.0));
         }
@@ -254,6 +268,7 @@ fn elementwise_of_two_operands_with_broadcasting() {
             .collect();
         cases.push(case("Div").input(&a).input_in(&b, 0.5, 2.0));
         cases.push(case("Pow").input_in(&a, 0.5, 2.0).input(&b));
+        cases.push(case("Mod").input(&a).input_in(&b, 0.5, 2.0).int("fmod", 1));
         cases.push(case("PRelu").input(&[2, 3]).input(&[3]));
         cases.push(case("Max").input(&a).input(&b).input(&a));
         let mask = bools("mask", &[3, 1], &[true, false, true]);
@@ -435,6 +450,18 @@ fn movement_of_elements() {
                 .integers(&[1, 2])
                 .skip()
                 .integers(&[1]),
+            case("Trilu")
+                .input(&shape)
+                .constant(integers("k", &[], &[1])),
+            case("Trilu").input(&[b, b]).int("upper", 0),
+            case("CumSum")
+                .input(&shape)
+                .constant(integers("axis", &[], &[1])),
+            case("CumSum")
+                .input(&shape)
+                .constant(integers("axis", &[], &[-1]))
+                .int("exclusive", 1)
+                .int("reverse", 1),
             case("Tile").input(&shape).integers(&[2, 1, 3]),
         ]
     });
@@ -481,4 +508,279 @@ fn normalisation() {
                 .int("num_groups", 2),
         ]
     });
+}
+
+#[test]
+fn einsums() {
+    check_all(|r| {
+        let [a, b, c, d] = [0; 4].map(|_| r.size(1, 4));
+        let einsum = |equation: &str, first: &[usize], second: &[usize]| {
+            case("Einsum")
+                .string("equation", equation)
+                .input(first)
+                .input(second)
+        };
+        vec![
+            einsum("ij,jk->ik", &[a, b], &[b, c]),
+            einsum("ij,jk", &[a, b], &[b, c]),
+            einsum("ebi, eio -> ebo", &[a, b, c], &[a, c, d]),
+            einsum("bi,eio->ebo", &[b, c], &[a, c, d]),
+            einsum("ij,kj->ki", &[a, b], &[c, b]),
+            einsum("ij,ij->", &[a, b], &[a, b]),
+            einsum("i,j->ij", &[a], &[b]),
+            einsum("ijk,il->l", &[a, b, c], &[a, d]),
+            einsum("...ij,...jk->...ik", &[a, b, c], &[a, c, d]),
+            einsum("bhqd,bhkd->bhqk", &[a, 2, b, c], &[a, 2, d, c]),
+            case("Einsum").string("equation", "ij->ji").input(&[a, b]),
+            case("Einsum").string("equation", "ij->j").input(&[a, b]),
+        ]
+    });
+}
+
+#[test]
+fn convolutions() {
+    check_all(|r| {
+        let [n, filters, length] = [r.size(1, 2), 2 * r.size(1, 2), r.size(5, 7)];
+        let conv = || case("Conv").input(&[n, 2, length]);
+        vec![
+            conv().input(&[filters, 2, 3]).input(&[filters]),
+            conv().input(&[filters, 2, 1]),
+            conv()
+                .input(&[filters, 2, 3])
+                .ints("pads", &[1, 2])
+                .ints("strides", &[2]),
+            conv()
+                .input(&[filters, 2, 2])
+                .ints("dilations", &[2])
+                .input(&[filters]),
+            conv()
+                .input(&[filters, 1, 3])
+                .int("group", 2)
+                .string("auto_pad", "SAME_UPPER"),
+            case("Conv")
+                .input(&[n, 2, 4, 5])
+                .input(&[filters, 2, 3, 2])
+                .ints("pads", &[1, 0, 0, 1])
+                .input(&[filters]),
+        ]
+    });
+}
+
+#[test]
+fn recurrent_layers() {
+    check_all(|r| {
+        let [t, n, i, h] = [r.size(1, 3), r.size(1, 2), r.size(1, 3), r.size(1, 3)];
+        let layer = |op, gates: usize, directions: usize| {
+            let c = case(op).int("hidden_size", h as i64).input(&[t, n, i]);
+            c.input(&[directions, gates * h, i])
+                .input(&[directions, gates * h, h])
+        };
+        let bias = |c: Case, gates: usize, directions: usize| c.input(&[directions, 2 * gates * h]);
+        vec![
+            layer("RNN", 1, 1).outputs(2),
+            bias(layer("RNN", 1, 1).string("direction", "reverse"), 1, 1),
+            layer("GRU", 3, 1),
+            bias(layer("GRU", 3, 1).int("linear_before_reset", 1), 3, 1)
+                .skip()
+                .input(&[1, n, h])
+                .outputs(2),
+            bias(layer("LSTM", 4, 1), 4, 1)
+                .skip()
+                .input(&[1, n, h])
+                .input(&[1, n, h])
+                .outputs(3),
+            bias(
+                layer("LSTM", 4, 2).string("direction", "bidirectional"),
+                4,
+                2,
+            )
+            .outputs(2),
+        ]
+    });
+}
+
+#[test]
+fn gathering_and_scattering_anywhere() {
+    check_all(|r| {
+        let a = r.size(2, 4);
+        let tuples = || integers("i", &[2, 2], &[0, 1, 2, -1]);
+        let columns = || integers("i", &[1, 3], &[2, 0, -1]);
+        vec![
+            case("GatherND").input(&[3, a]).constant(tuples()),
+            case("GatherND").input(&[3, a, 2]).constant(tuples()),
+            case("GatherND")
+                .input(&[3, a])
+                .constant(integers("i", &[4, 1], &[0, 2, 2, 1])),
+            case("ScatterND")
+                .input(&[3, a])
+                .constant(tuples())
+                .input(&[2]),
+            case("ScatterND")
+                .input(&[3, a, 2])
+                .constant(tuples())
+                .input(&[2, 2])
+                .string("reduction", "add"),
+            case("ScatterElements")
+                .input(&[a, 3])
+                .constant(columns())
+                .input(&[1, 3])
+                .int("axis", 1)
+                .string("reduction", "add"),
+            case("ScatterElements")
+                .input(&[a, 3])
+                .constant(integers("i", &[1, 2], &[1, 0]))
+                .input(&[1, 2])
+                .int("axis", 0),
+        ]
+    });
+}
+
+#[test]
+fn edge_shapes() {
+    let cases = || {
+        vec![
+            case("Add").input(&[]).input(&[]),
+            case("Tanh").input(&[]),
+            case("Mul").input(&[1]).input(&[1, 1]),
+            case("ReduceSum").input(&[]),
+            case("ReduceMean").input(&[1, 1]).integers(&[0]),
+            case("MatMul").input(&[1, 1]).input(&[1, 1]),
+            case("Concat").input(&[1]).input(&[1]).int("axis", 0),
+            case("Softmax").input(&[2, 1]),
+            case("LayerNormalization")
+                .input(&[1, 2])
+                .input(&[2])
+                .input(&[2]),
+            case("Transpose").input(&[1, 1, 1]).ints("perm", &[2, 0, 1]),
+        ]
+    };
+    check_all(|_| cases());
+}
+
+#[test]
+fn empty_batches_give_empty_results_and_zero_gradients() {
+    for case in [
+        case("Gemm").input(&[0, 3]).input(&[3, 2]).input(&[2]),
+        case("MatMul").input(&[0, 2, 3]).input(&[3, 2]),
+        case("Tanh").input(&[0, 4]),
+        case("Slice")
+            .input(&[0, 4])
+            .integers(&[-1])
+            .integers(&[i64::MIN])
+            .integers(&[0])
+            .integers(&[-1]),
+        case("Add").input(&[0, 4]).input(&[4]),
+        case("Softmax").input(&[0, 3]),
+        case("LayerNormalization")
+            .input(&[0, 3])
+            .input(&[3])
+            .input(&[3]),
+        case("Split")
+            .input(&[0, 4])
+            .integers(&[1, 3])
+            .int("axis", 1)
+            .outputs(2),
+        case("Reshape").input(&[0, 4]).integers(&[0, 2, 2]),
+    ] {
+        let (f, _) = case.function();
+        let (first, second) = first_and_second_order(&f, 1);
+        for derived in [first, second] {
+            let zeros: Vec<Vec<f64>> = f
+                .inputs()
+                .iter()
+                .map(|p| vec![0.5; numel(&p.shape)])
+                .collect();
+            let slices: Vec<&[f64]> = zeros.iter().map(Vec::as_slice).collect();
+            let results = derived.evaluate(&slices);
+            assert!(
+                results.iter().flatten().all(|&x| x == 0.0),
+                "{}: {results:?}",
+                case.label
+            );
+            let inputs: Vec<_> = f
+                .inputs()
+                .iter()
+                .map(|p| p.shape.clone())
+                .zip(zeros.clone())
+                .collect();
+            let onnx = run_onnx(&derived.to_onnx(18), &inputs, 1);
+            assert!(
+                onnx.iter().flatten().all(|&x| x == 0.0),
+                "{}: {onnx:?}",
+                case.label
+            );
+        }
+    }
+}
+
+#[test]
+fn picks_by_value() {
+    check_all(|r| {
+        let [a, b] = [r.size(1, 3), r.size(3, 5)];
+        let top = |k: i64| case("TopK").input(&[a, b]).integers(&[k]).unused(1);
+        vec![
+            top(1),
+            top(3),
+            top(2).int("largest", 0),
+            case("TopK")
+                .input(&[b, a])
+                .integers(&[2])
+                .int("axis", 0)
+                .unused(1),
+        ]
+    });
+}
+
+#[test]
+fn indices_of_extremes_are_those_of_onnx_runtime() {
+    for (op, attributes) in [
+        ("ArgMax", vec![]),
+        ("ArgMin", vec![attribute_int("axis", 1)]),
+        (
+            "ArgMax",
+            vec![
+                attribute_int("axis", -1),
+                attribute_int("keepdims", 0),
+                attribute_int("select_last_index", 1),
+            ],
+        ),
+    ] {
+        let nodes = |output_shape: Vec<usize>| {
+            let depth = integers("depth", &[], &[3]);
+            let values = floats("values", &[2], &[-1.0, 2.0]);
+            let nodes = vec![
+                node(op, &["x"], &["index"], attributes.clone()),
+                node("OneHot", &["index", "depth", "values"], &["y"], vec![]),
+            ];
+            bytes(&model(
+                18,
+                &[("x", vec![3, 3])],
+                nodes,
+                vec![depth, values],
+                &[("y", output_shape)],
+            ))
+        };
+        let f = Model::read(&nodes(vec![]))
+            .and_then(|m| m.function(&[]))
+            .unwrap();
+        let x = vec![0.5, 2.0, 2.0, -1.0, 2.0, -1.0, 3.0, 0.0, 3.0];
+        let expected = run_onnx(
+            &nodes(f.outputs()[0].shape.clone()),
+            &[(vec![3, 3], x.clone())],
+            1,
+        );
+        let found: Vec<f32> = f.evaluate(&[&x])[0].iter().map(|&x| x as f32).collect();
+        assert_eq!(found, expected[0], "{op}");
+    }
+}
+
+#[test]
+fn the_norm_of_nothing_has_no_gradient() {
+    let (f, _) = case("ReduceL2").input(&[2, 3]).integers(&[1]).function();
+    let (first, second) = first_and_second_order(&f, 1);
+    for derived in [first, second] {
+        let results = derived.evaluate(&[&[0.0, 0.0, 0.0, 3.0, 0.0, 4.0]]);
+        assert!(results.iter().flatten().all(|x| x.is_finite()));
+        assert_eq!(results[1][..3], [0.0; 3]);
+    }
 }

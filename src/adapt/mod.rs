@@ -1,8 +1,11 @@
 //! The update rules, from the meta-trained parameters every tick, and the gate that may refuse one.
 //!
 //! The rule is GrBAL's (Nagabandi et al., ICLR 2019): `theta' = theta* - alpha * grad L(last M transitions; theta*)`.
-//! The gate makes the same step once more without the newest transitions and scores it, beside theta*, on just those: only
-//! if the step would have helped there is it trusted for the plan.
+//! Transitions that theta* predicts far worse than the others, as after a sensor's spike, are left out of the window. The gate
+//! makes the same step once more without the newest transitions and scores it, beside theta*, on just those: only if the
+//! step would have helped there is it trusted for the plan.
+
+use std::ops::Range;
 
 use crate::log::schema::{Adaptation, Decision};
 use crate::model::{Clock, DynamicsModel, ModelError, Program, Runtime, derive};
@@ -13,13 +16,18 @@ use crate::state::{Transition, Window};
 pub struct Adapter {
     settings: AdaptSettings,
     adapt: Program,
-    loss: Program,
+    errors: Program,
     window: usize,
     states: usize,
     actions: usize,
     star: Parameters,
     used: Parameters,
-    mask: Vec<f32>,
+    /// Errors of theta* and of a rival on each transition of the window (M).
+    star_errors: Vec<f32>,
+    rival_errors: Vec<f32>,
+    /// Transitions that are no outliers (M), and room to find the median of their errors.
+    sound: Vec<bool>,
+    sorted: Vec<f32>,
 }
 
 /// How much a tick has time for.
@@ -40,8 +48,14 @@ struct Parameters {
     hash: [u8; 16],
 }
 
-/// Where the parameters start among the inputs of the adapt and loss graphs, behind state, action, next_state and mask.
-const FIRST_PARAMETER: usize = 4;
+/// Index of the mask among the inputs of the adapt graph, behind state, action and next_state.
+const MASK: usize = 3;
+/// Where the parameters start among the inputs of the adapt graph.
+const FIRST_TO_ADAPT: usize = 4;
+/// Where the parameters start among the inputs of the errors graph.
+const FIRST_TO_SCORE: usize = 3;
+/// A transition is an outlier where theta*'s error is so many times the window's median.
+const OUTLIER: f32 = 16.0;
 /// Where theta' starts among the outputs of the adapt graph, behind the losses and norms.
 const FIRST_ADAPTED: usize = 4;
 
@@ -87,13 +101,16 @@ impl Adapter {
         Ok(Self {
             settings: settings.clone(),
             adapt: program("adapt", derive::adapt(&model.onnx, contract))?,
-            loss: program("loss", derive::loss(&model.onnx, contract))?,
+            errors: program("errors", derive::errors(&model.onnx, contract))?,
             window: contract.adapt.window,
             states: contract.state.len(),
             actions: contract.action.len(),
             used: star.clone(),
             star,
-            mask: vec![0.0; contract.adapt.window],
+            star_errors: vec![0.0; contract.adapt.window],
+            rival_errors: vec![0.0; contract.adapt.window],
+            sound: vec![false; contract.adapt.window],
+            sorted: Vec::with_capacity(contract.adapt.window),
         })
     }
 
@@ -109,7 +126,7 @@ impl Adapter {
 
     /// Time spent in ONNX Runtime since this was last asked, ns.
     pub fn take_inference_ns(&mut self) -> u64 {
-        self.adapt.take_inference_ns() + self.loss.take_inference_ns()
+        self.adapt.take_inference_ns() + self.errors.take_inference_ns()
     }
 
     /// Adapts to a window, as the rule and the effort say. `newest` tells that the window's last transition was added in
@@ -141,15 +158,16 @@ impl Adapter {
         effort: Effort,
         record: &mut Adaptation,
     ) -> Result<Decision, ModelError> {
+        let length = window.len();
         if newest {
             self.fill(window);
-            self.mask_range(window.len() - 1, window.len());
-            record.error_star = Some(self.score(Which::Star)?);
-            record.error_used = if self.used.hash == self.star.hash {
-                record.error_star
-            } else {
-                Some(self.score(Which::Used)?)
-            };
+            self.score(Which::Star)?;
+            record.error_star = Some(self.star_errors[length - 1]);
+            record.error_used = record.error_star;
+            if self.used.hash != self.star.hash {
+                self.score(Which::Used)?;
+                record.error_used = Some(self.rival_errors[length - 1]);
+            }
         }
         if self.settings.rule == Rule::None {
             return Ok(Decision::Off);
@@ -158,7 +176,7 @@ impl Adapter {
             return Ok(Decision::Shed);
         }
         let holdout = self.settings.gate_holdout;
-        if effort == Effort::Star || window.len() <= holdout {
+        if effort == Effort::Star || length <= holdout {
             self.used.copy_from(&self.star);
             return Ok(if effort == Effort::Star {
                 Decision::Shed
@@ -169,20 +187,22 @@ impl Adapter {
         if self.settings.rule == Rule::OneStep {
             self.used.copy_from(&self.star);
         }
+        if !newest {
+            self.fill(window);
+            self.score(Which::Star)?;
+        }
+        record.window = self.find_outliers(length) as u32;
 
-        self.fill(window);
-        let split = window.len() - holdout;
-        self.mask_range(0, split);
-        let trial = self.step()?;
-        self.mask_range(split, window.len());
-        let star = self.score(Which::Star)?;
-        let adapted = self.score(Which::Trial)?;
+        let split = length - holdout;
+        let trial = self.step(0..split)?;
+        self.score(Which::Trial)?;
+        let star = self.sound_mean(&self.star_errors, split..length);
+        let adapted = self.sound_mean(&self.rival_errors, split..length);
         record.gate_loss_star = Some(star);
         record.gate_loss_adapted = Some(adapted);
         let helps = adapted < star && self.accepts(&trial);
 
-        self.mask_range(0, window.len());
-        let step = self.step()?;
+        let step = self.step(0..length)?;
         record.loss_before = Some(step.loss_before);
         record.loss_after = Some(step.loss_after);
         record.gradient_norm = Some(step.gradient_norm);
@@ -196,6 +216,39 @@ impl Adapter {
         }
     }
 
+    /// Marks the transitions that are no outliers, and returns how many there are.
+    fn find_outliers(&mut self, length: usize) -> usize {
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.star_errors[..length]);
+        self.sorted.sort_unstable_by(f32::total_cmp);
+        let limit = OUTLIER * self.sorted[length / 2];
+        for (sound, error) in self.sound.iter_mut().zip(&self.star_errors[..length]) {
+            *sound = error.is_finite() && *error <= limit;
+        }
+        // A mask of 0 does not hide what is infinite: nothing of an outlier may reach the step.
+        for (input, width) in [(0, self.states), (1, self.actions), (2, self.states)] {
+            let rows = self.adapt.input_mut(input).chunks_exact_mut(width);
+            for (row, _) in rows
+                .zip(&self.sound[..length])
+                .filter(|(_, sound)| !**sound)
+            {
+                row.fill(0.0);
+            }
+        }
+        self.sound[..length].iter().filter(|sound| **sound).count()
+    }
+
+    /// Mean error of the sound transitions in a part of the window; NaN, which is not less than anything, when there are none.
+    fn sound_mean(&self, errors: &[f32], part: Range<usize>) -> f32 {
+        let sound = errors[part.clone()].iter().zip(&self.sound[part]);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (error, _) in sound.filter(|(_, sound)| **sound) {
+            sum += error;
+            count += 1.0;
+        }
+        sum / count
+    }
+
     /// Whether a step is finite and within the bound on the parameters' change.
     fn accepts(&self, step: &Step) -> bool {
         let finite = [step.loss_before, step.loss_after, step.gradient_norm]
@@ -206,23 +259,25 @@ impl Adapter {
 
     fn fill(&mut self, window: &Window) {
         let (states, actions) = (self.states, self.actions);
-        for program in [&mut self.adapt, &mut self.loss] {
+        for program in [&mut self.adapt, &mut self.errors] {
             copy_rows(program.input_mut(0), states, window, |t| &t.state);
             copy_rows(program.input_mut(1), actions, window, |t| &t.action);
             copy_rows(program.input_mut(2), states, window, |t| &t.next_state);
         }
     }
 
-    fn mask_range(&mut self, from: usize, to: usize) {
-        self.mask.fill(0.0);
-        self.mask[from..to].fill(1.0);
-    }
-
-    /// One inner step from the parameters in use, on the unmasked rows; theta' stays in the adapt graph's outputs.
-    fn step(&mut self) -> Result<Step, ModelError> {
-        self.adapt.input_mut(3).copy_from_slice(&self.mask);
-        self.adapt
-            .set_parameters(FIRST_PARAMETER, &self.used.values);
+    /// One inner step from the parameters in use, on the sound transitions of a part of the window; theta' stays in the
+    /// adapt graph's outputs.
+    fn step(&mut self, part: Range<usize>) -> Result<Step, ModelError> {
+        let mask = self.adapt.input_mut(MASK).iter_mut().zip(&self.sound);
+        for (index, (mask, sound)) in mask.enumerate() {
+            *mask = if part.contains(&index) && *sound {
+                1.0
+            } else {
+                0.0
+            };
+        }
+        self.adapt.set_parameters(FIRST_TO_ADAPT, &self.used.values);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
         let from_star = match self.settings.rule {
@@ -246,23 +301,31 @@ impl Adapter {
         squares.map(f64::from).sum::<f64>().sqrt() as f32
     }
 
-    /// Mean squared normalised error on the unmasked rows.
-    fn score(&mut self, which: Which) -> Result<f32, ModelError> {
-        self.loss.input_mut(3).copy_from_slice(&self.mask);
+    /// Scores parameters on every transition of the window.
+    fn score(&mut self, which: Which) -> Result<(), ModelError> {
         match which {
-            Which::Star => self.loss.set_parameters(FIRST_PARAMETER, &self.star.values),
-            Which::Used => self.loss.set_parameters(FIRST_PARAMETER, &self.used.values),
+            Which::Star => self
+                .errors
+                .set_parameters(FIRST_TO_SCORE, &self.star.values),
+            Which::Used => self
+                .errors
+                .set_parameters(FIRST_TO_SCORE, &self.used.values),
             Which::Trial => {
                 for index in 0..self.star.values.len() {
                     let trial = self.adapt.output(FIRST_ADAPTED + index);
-                    self.loss
-                        .input_mut(FIRST_PARAMETER + index)
+                    self.errors
+                        .input_mut(FIRST_TO_SCORE + index)
                         .copy_from_slice(trial);
                 }
             }
         }
-        self.loss.run()?;
-        Ok(self.loss.output(0)[0])
+        self.errors.run()?;
+        let errors = match which {
+            Which::Star => &mut self.star_errors,
+            Which::Used | Which::Trial => &mut self.rival_errors,
+        };
+        errors.copy_from_slice(self.errors.output(0));
+        Ok(())
     }
 
     fn take_adapted(&mut self) {
@@ -273,6 +336,7 @@ impl Adapter {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Which {
     Star,
     Used,

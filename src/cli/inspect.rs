@@ -58,7 +58,7 @@ impl Inspect {
         });
         let mut graphs = vec![("predict", derive::predict(&onnx, candidates))];
         if let Some(contract) = contract.as_ref().filter(|_| obstacles.is_empty()) {
-            graphs.push(("loss", derive::loss(&onnx, contract)));
+            graphs.push(("errors", derive::errors(&onnx, contract)));
             graphs.push(("adapt", derive::adapt(&onnx, contract)));
             graphs.push((
                 "rollout",
@@ -79,7 +79,7 @@ impl Inspect {
                 .map_or(0, |(.., flops)| *flops)
         };
         // A tick scores theta*, the parameters in use and the gate's trial, makes two steps, and rolls out once.
-        let tick = 4 * flops("loss") + 2 * flops("adapt") + flops("rollout");
+        let tick = 3 * flops("errors") + 2 * flops("adapt") + flops("rollout");
         let usable = obstacles.is_empty();
         let step = |name: &str| {
             contract

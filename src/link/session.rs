@@ -221,6 +221,11 @@ impl<L: Link> Session<L> {
         &self.link
     }
 
+    /// Ends the conversation, and gives back the line.
+    pub fn into_link(self) -> L {
+        self.link
+    }
+
     fn port(&self) -> String {
         self.link.name().to_owned()
     }

@@ -97,18 +97,16 @@ fn parameter_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {
         .collect()
 }
 
-/// Inputs: `state`, `action`, `next_state`, `mask` (M rows), parameters. Output: `loss`, a scalar: the mean over the rows
-/// whose mask is 1 of the mean squared normalised error.
-pub fn loss(model: &Model, contract: &Contract) -> Result<Function, Error> {
+/// Inputs: `state`, `action`, `next_state` (M rows), parameters. Output: `errors` (M), the mean squared normalised error of
+/// each row.
+pub fn errors(model: &Model, contract: &Contract) -> Result<Function, Error> {
     let rows = contract.adapt.window;
     let predict = predict(model, rows)?;
     let mut graph = Graph::new();
     let batch = Batch::input(&mut graph, contract, rows, "");
-    let mask = graph.input("mask", &[rows]);
     let parameters = parameter_inputs(&mut graph, model);
     let errors = batch.errors(&mut graph, &predict, contract, &parameters);
-    let loss = masked_mean(&mut graph, errors, mask);
-    Ok(graph.finish(&[("loss", loss)]))
+    Ok(graph.finish(&[("errors", errors)]))
 }
 
 /// One inner step of GrBAL, `theta' = theta - alpha * grad L(window; theta)`, with a step size a parameter.

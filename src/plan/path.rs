@@ -235,7 +235,7 @@ mod tests {
         let path = Path::new(PathShape::Figure8, 2.0);
         let round = path.length_m();
         let mut tracker = Tracker::new(path.clone(), 0.03);
-        for i in 0..200 {
+        for i in 0..300 {
             let arc = i as f64 * 0.03;
             let point = path.at(arc);
             let left = Point2::new(

@@ -22,7 +22,7 @@ where
 #[test]
 fn versions() {
     assert_eq!(PROTOCOL, 1);
-    assert_eq!(SCHEMA_HASH, 0xab38_2ebc_95db_2cbc, "{SCHEMA_HASH:#018x}");
+    assert_eq!(SCHEMA_HASH, 0x3e7f_97f1_2547_605a, "{SCHEMA_HASH:#018x}");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn to_host() {
     counters.count(Refusal::Stale);
     check(
         ToHost::Counters(counters),
-        "0402e807010101010101010101020101010544ad25c700",
+        "0402e807010101010101010101020101010101055aee9f5d00",
     );
     check(
         ToHost::Telemetry(Telemetry {

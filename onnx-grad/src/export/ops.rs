@@ -222,6 +222,9 @@ fn unary(f: Unary) -> &'static str {
         Unary::Abs => "Abs",
         Unary::Sign => "Sign",
         Unary::Erf => "Erf",
+        Unary::Atan => "Atan",
+        Unary::Floor => "Floor",
+        Unary::Round => "Round",
     }
 }
 

@@ -32,7 +32,13 @@ pub(super) fn unary(g: &mut Graph, f: Unary, x: Value, y: Value, d: Value) -> Op
             g.neg(sine)
         }
         Unary::Abs => g.sign(x),
-        Unary::Sign => return None,
+        Unary::Sign | Unary::Floor | Unary::Round => return None,
+        Unary::Atan => {
+            let square = g.mul(x, x);
+            let one = g.scalar(1.0);
+            let denominator = g.add(square, one);
+            return Some(g.div(d, denominator));
+        }
         Unary::Erf => {
             let square = g.mul(x, x);
             let exponent = g.neg(square);

@@ -2,6 +2,7 @@
 
 use crate::graph::Graph;
 use crate::ir::{Op, Value};
+use std::collections::BTreeMap;
 
 /// The gradient with respect to each operand.
 ///
@@ -22,7 +23,7 @@ pub(super) fn movement(g: &mut Graph, op: &Op, inputs: &[Value], d: Value) -> Ve
         Op::Slice { axis, start, len } => g.pad(d, *axis, *start, shape[*axis] - start - len),
         Op::Pad { axis, before, .. } => g.slice(d, *axis, *before, shape[*axis]),
         Op::Concat(axis) => return split(g, *axis, inputs, d),
-        Op::Gather { axis, indices } => scatter_add(g, d, *axis, indices, shape[*axis]),
+        Op::Gather { axis, indices } => g.scatter_add(d, *axis, indices, shape[*axis]),
         _ => unreachable!("{op:?} computes"),
     };
     vec![back]
@@ -41,26 +42,45 @@ fn split(g: &mut Graph, axis: usize, inputs: &[Value], d: Value) -> Vec<Value> {
         .collect()
 }
 
-/// Adds the entries of `d` up at `indices` of an axis of length `size`. Written as another gather, so that it is closed under
-/// differentiation and sums in a fixed order: the n-th round takes, for each place, the n-th entry that goes there, or a zero.
-fn scatter_add(g: &mut Graph, d: Value, axis: usize, indices: &[usize], size: usize) -> Value {
-    let mut sources: Vec<Vec<usize>> = vec![vec![]; size];
-    for (entry, &place) in indices.iter().enumerate() {
-        sources[place].push(entry);
+impl Graph {
+    /// Adds the entries of `d` along `axis` up at `indices` of an axis of length `size`. Written by gathers, so that it is
+    /// closed under differentiation and sums in a fixed order: entries of one place are added in pairs until each place has one.
+    pub(crate) fn scatter_add(
+        &mut self,
+        d: Value,
+        axis: usize,
+        indices: &[usize],
+        size: usize,
+    ) -> Value {
+        let mut sum = d;
+        let mut places: Vec<usize> = indices.to_vec();
+        loop {
+            let mut entries: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (entry, &place) in places.iter().enumerate() {
+                entries.entry(place).or_default().push(entry);
+            }
+            let zero = places.len();
+            let padded = self.pad(sum, axis, 0, 1);
+            if entries.values().all(|of_place| of_place.len() == 1) {
+                let pick = |place| entries.get(&place).map_or(zero, |of_place| of_place[0]);
+                let picks: Vec<usize> = (0..size).map(pick).collect();
+                return self.gather(padded, axis, &picks);
+            }
+            let pairs = || {
+                entries.iter().flat_map(|(&place, of_place)| {
+                    of_place.chunks(2).map(move |pair| (place, pair))
+                })
+            };
+            let first: Vec<usize> = pairs().map(|(_, pair)| pair[0]).collect();
+            let second: Vec<usize> = pairs()
+                .map(|(_, pair)| pair.get(1).copied().unwrap_or(zero))
+                .collect();
+            places = pairs().map(|(place, _)| place).collect();
+            let (first, second) = (
+                self.gather(padded, axis, &first),
+                self.gather(padded, axis, &second),
+            );
+            sum = self.add(first, second);
+        }
     }
-    let rounds = sources.iter().map(Vec::len).max().unwrap_or(0);
-    let zero = indices.len();
-    let padded = g.pad(d, axis, 0, 1);
-    let picks: Vec<usize> = (0..rounds)
-        .flat_map(|round| {
-            sources
-                .iter()
-                .map(move |s| s.get(round).copied().unwrap_or(zero))
-        })
-        .collect();
-    let picked = g.gather(padded, axis, &picks);
-    let mut shape = g.shape(d).to_vec();
-    shape.splice(axis..=axis, [rounds, size]);
-    let stacked = g.reshape(picked, &shape);
-    g.reduce_sum(stacked, &[axis], false)
 }

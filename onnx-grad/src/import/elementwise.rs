@@ -1,7 +1,7 @@
 //! Elementwise operators, comparisons and logic.
 
 use super::call::{Call, Item, Kind};
-use super::{Rule, movement};
+use super::{Rule, constant};
 use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::{Binary, Op, Unary, Value};
@@ -178,7 +178,7 @@ fn div(g: &mut Graph, c: &Call<'_>) -> Built {
     if c.numbers(g, 1)?.contains(&0.0) {
         return Err(Fault::Operand(1, "divides integers by zero"));
     }
-    movement::map_integers(g, result[0].value, f64::trunc)
+    constant::map_integers(g, result[0].value, f64::trunc)
 }
 
 /// `beta * (x if x > 0 else alpha * (exp(x * inner) - 1))`; the exponential never sees a positive number.
@@ -341,7 +341,7 @@ fn cast_to(g: &mut Graph, c: &Call<'_>, kind: Kind) -> Built {
     match (x.kind, kind) {
         (Kind::Float, Kind::Int) => {
             c.numbers(g, 0)?;
-            movement::map_integers(g, x.value, f64::trunc)
+            constant::map_integers(g, x.value, f64::trunc)
         }
         (Kind::Float | Kind::Int, Kind::Bool) => {
             let zero = g.scalar(0.0);

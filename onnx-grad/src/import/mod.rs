@@ -2,6 +2,7 @@
 //! shapes, then builds.
 
 mod call;
+mod constant;
 mod convolution;
 mod einsum;
 mod elementwise;
@@ -10,11 +11,14 @@ mod movement;
 mod norm;
 mod recurrent;
 mod reduce;
+mod scatter;
+mod selection;
 mod sequence;
 mod tensor;
+mod trigonometry;
 
 pub(crate) use call::{Call, Item, Kind};
-pub(crate) use movement::literal;
+pub(crate) use constant::literal;
 pub(crate) use tensor::Tensor;
 
 use crate::error::{Error, Fault};
@@ -23,6 +27,9 @@ use crate::ir::Op;
 use crate::proto::NodeProto;
 use crate::shape::numel;
 use std::collections::HashMap;
+
+/// The gradient of a gather lists every place of the gathered axis.
+const LONGEST_GATHERED: usize = 1 << 22;
 
 /// Builds what one node computes.
 pub(crate) type Rule = fn(&mut Graph, &Call<'_>) -> Result<Vec<Item>, Fault>;
@@ -36,10 +43,14 @@ pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
         return None;
     }
     [
+        constant::RULES,
         convolution::RULES,
         einsum::RULES,
         recurrent::RULES,
+        scatter::RULES,
+        selection::RULES,
         sequence::RULES,
+        trigonometry::RULES,
         elementwise::RULES,
         linear::RULES,
         movement::RULES,
@@ -50,6 +61,15 @@ pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
     .flatten()
     .find(|(op, _)| *op == node.op_type())
     .map(|(_, rule)| *rule)
+}
+
+/// True if the node can be read, given that its operands can.
+pub(crate) fn is_known(node: &NodeProto) -> bool {
+    rule(node).is_some() || is_choice(node)
+}
+
+fn is_choice(node: &NodeProto) -> bool {
+    node.op_type() == "If" && node.domain().is_empty()
 }
 
 /// A node's name, or that of its first output.
@@ -82,6 +102,10 @@ pub(crate) fn build<'m>(
     let mut sequences: HashMap<&str, Vec<Item>> = HashMap::new();
     for node in nodes {
         let fault = |fault| at_node(model, node, fault);
+        if is_choice(node) {
+            build_branch(g, model, opset, node, items)?;
+            continue;
+        }
         let call = call(opset, node, items, &sequences).map_err(fault)?;
         let rule = rule(node).ok_or_else(|| fault(Fault::UnknownOp))?;
         let results = rule(g, &call).map_err(fault)?;
@@ -96,6 +120,43 @@ pub(crate) fn build<'m>(
         for (name, item) in node.output.iter().zip(results) {
             items.insert(name, item);
         }
+    }
+    Ok(())
+}
+
+/// Builds the branch of an `If` that its condition, which must be known now, chooses.
+fn build_branch<'m>(
+    g: &mut Graph,
+    model: &str,
+    opset: i64,
+    node: &'m NodeProto,
+    items: &mut HashMap<&'m str, Item>,
+) -> Result<(), Error> {
+    let fault = |fault| at_node(model, node, fault);
+    let condition = call(opset, node, items, &HashMap::new())
+        .and_then(|c| c.number(g, 0))
+        .map_err(fault)?;
+    let name = if condition != 0.0 {
+        "then_branch"
+    } else {
+        "else_branch"
+    };
+    let attribute = node.attribute.iter().find(|a| a.name() == name);
+    let missing = Fault::Attribute("then_branch", "a branch is missing");
+    let branch = attribute
+        .and_then(|a| a.g.as_ref())
+        .ok_or_else(|| fault(missing))?;
+    for stored in &branch.initializer {
+        let tensor =
+            Tensor::read(stored).map_err(|why| fault(Fault::Attribute("then_branch", why)))?;
+        items.insert(stored.name(), literal(g, &tensor));
+    }
+    build(g, model, opset, &branch.node, items)?;
+    for (i, (outer, inner)) in node.output.iter().zip(&branch.output).enumerate() {
+        let item = *items
+            .get(inner.name())
+            .ok_or_else(|| fault(Fault::Output(i)))?;
+        items.insert(outer, item);
     }
     Ok(())
 }
@@ -138,6 +199,13 @@ impl Graph {
         inputs: &[crate::Value],
     ) -> Result<crate::Value, Fault> {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&v| self.shape(v)).collect();
+        if let Op::Gather { axis, .. } = op
+            && shapes[0]
+                .get(axis)
+                .is_some_and(|&size| size > LONGEST_GATHERED)
+        {
+            return Err(Fault::TooLarge(shapes[0].to_vec()));
+        }
         match op.infer(&shapes) {
             None => Err(Fault::Shapes(shapes.iter().map(|s| s.to_vec()).collect())),
             Some(shape) if numel(&shape) > LARGEST => Err(Fault::TooLarge(shape)),

@@ -1,138 +1,30 @@
-//! Operators that move elements, and those that compute shapes, which are folded.
+//! Operators that move elements.
 
-use super::Rule;
 use super::call::{Call, Item, axis};
-use super::tensor::Tensor;
+use super::{LONGEST_GATHERED, Rule};
 use crate::error::Fault;
 use crate::graph::Graph;
 use crate::ir::{Op, Value};
-use crate::shape::{broadcast, numel, strides};
+use crate::shape::{broadcast, numel};
 use std::sync::Arc;
 
 type Built = Result<Vec<Item>, Fault>;
 
 pub(super) const RULES: &[(&str, Rule)] = &[
     ("Concat", concat),
-    ("Constant", constant),
-    ("ConstantOfShape", constant_of_shape),
     ("Expand", expand),
     ("Flatten", flatten),
     ("Gather", gather),
-    ("GatherElements", gather_elements),
     ("Pad", pad),
-    ("Range", range),
     ("Reshape", reshape),
-    ("Shape", shape),
-    ("Size", |g, c| {
-        let count = numel(g.shape(c.value(0)?));
-        Ok(vec![Item::int(g.scalar(count as f64))])
-    }),
     ("Slice", slice),
     ("Split", split),
     ("Squeeze", squeeze),
     ("Tile", tile),
     ("Transpose", transpose),
+    ("Trilu", trilu),
     ("Unsqueeze", unsqueeze),
 ];
-
-/// A tensor of the file as a constant of the graph.
-pub(crate) fn literal(g: &mut Graph, tensor: &Tensor) -> Item {
-    Item {
-        value: g.constant(&tensor.shape, &tensor.data),
-        kind: tensor.kind,
-    }
-}
-
-/// Applies a function to the elements of an integer constant.
-pub(super) fn map_integers(g: &mut Graph, v: Value, f: impl Fn(f64) -> f64) -> Built {
-    let shape = g.shape(v).to_vec();
-    let value = if let Some(x) = g.uniform(v) {
-        g.full(&shape, f(x))
-    } else if let Some(data) = g.data(v) {
-        let mapped: Vec<f64> = data.iter().map(|&x| f(x)).collect();
-        g.constant(&shape, &mapped)
-    } else {
-        return Err(Fault::NotConstant(0));
-    };
-    Ok(vec![Item::int(value)])
-}
-
-fn constant(g: &mut Graph, c: &Call<'_>) -> Built {
-    let list = |g: &mut Graph, data: Vec<f64>| g.constant(&[data.len()], &data);
-    if let Some(proto) = c.tensor("value") {
-        let tensor = Tensor::read(proto).map_err(|why| Fault::Attribute("value", why))?;
-        return Ok(vec![literal(g, &tensor)]);
-    }
-    let item = if c.has("value_float") {
-        Item::float(g.scalar(c.float("value_float", 0.0)))
-    } else if c.has("value_int") {
-        Item::int(g.scalar(c.int("value_int", 0) as f64))
-    } else if let Some(floats) = c.floats("value_floats").filter(|_| c.has("value_floats")) {
-        Item::float(list(g, floats.iter().map(|&x| f64::from(x)).collect()))
-    } else if let Some(ints) = c.ints("value_ints") {
-        Item::int(list(g, ints.iter().map(|&x| x as f64).collect()))
-    } else {
-        return Err(Fault::Attribute(
-            "value",
-            "is missing, or of a kind that is not supported",
-        ));
-    };
-    Ok(vec![item])
-}
-
-fn constant_of_shape(g: &mut Graph, c: &Call<'_>) -> Built {
-    let shape = c.sizes(g, 0)?;
-    let fill = match c.tensor("value") {
-        Some(proto) => {
-            let tensor = Tensor::read(proto).map_err(|why| Fault::Attribute("value", why))?;
-            let item = literal(g, &tensor);
-            let [_] = tensor.data[..] else {
-                return Err(Fault::Attribute("value", "holds one number"));
-            };
-            Item {
-                value: g.reshape(item.value, &[]),
-                ..item
-            }
-        }
-        None => Item::float(g.scalar(0.0)),
-    };
-    Ok(vec![Item {
-        value: g.try_expand(fill.value, &shape)?,
-        ..fill
-    }])
-}
-
-fn shape(g: &mut Graph, c: &Call<'_>) -> Built {
-    let shape = g.shape(c.value(0)?).to_vec();
-    let rank = shape.len() as i64;
-    let bound = |name: &str, default: i64| {
-        let at = c.int(name, default);
-        let at = if at < 0 { at.saturating_add(rank) } else { at };
-        at.clamp(0, rank) as usize
-    };
-    let (start, end) = (bound("start", 0), bound("end", rank));
-    let sizes: Vec<f64> = shape[start..end.max(start)]
-        .iter()
-        .map(|&d| d as f64)
-        .collect();
-    Ok(vec![Item::int(g.constant(&[sizes.len()], &sizes))])
-}
-
-fn range(g: &mut Graph, c: &Call<'_>) -> Built {
-    let (start, limit, step) = (c.number(g, 0)?, c.number(g, 1)?, c.number(g, 2)?);
-    let count = ((limit - start) / step).ceil();
-    if count.is_nan() || count > f64::from(1 << 20) {
-        return Err(Fault::Operand(1, "the range is too long, or not finite"));
-    }
-    // A negative count saturates to an empty range.
-    let numbers: Vec<f64> = (0..count as usize)
-        .map(|i| start + i as f64 * step)
-        .collect();
-    Ok(vec![Item {
-        value: g.constant(&[numbers.len()], &numbers),
-        kind: c.item(0)?.kind,
-    }])
-}
 
 fn concat(g: &mut Graph, c: &Call<'_>) -> Built {
     let items = c.all()?;
@@ -289,6 +181,9 @@ fn slice(g: &mut Graph, c: &Call<'_>) -> Built {
             }
             0 => return Err(Fault::Operand(4, "a step is 0")),
             _ => {
+                if size as usize > LONGEST_GATHERED {
+                    return Err(Fault::TooLarge(g.shape(value).to_vec()));
+                }
                 let indices = stepped(from_front(start), from_front(end), step, size);
                 g.gather(value, axis, &indices)
             }
@@ -300,7 +195,11 @@ fn slice(g: &mut Graph, c: &Call<'_>) -> Built {
     }])
 }
 
+/// The indices from `start` to before `end`; both may lie outside of the axis.
 fn stepped(start: i64, end: i64, step: i64, size: i64) -> Vec<usize> {
+    if size == 0 {
+        return vec![];
+    }
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
     let (mut at, end) = (start.clamp(low.max(0), high), end.clamp(low, high));
     let mut indices = vec![];
@@ -343,7 +242,7 @@ fn split(g: &mut Graph, c: &Call<'_>) -> Built {
 }
 
 /// Indices along an axis of `size`, which may count from the end.
-fn indices(c: &Call<'_>, g: &Graph, i: usize, size: usize) -> Result<Vec<usize>, Fault> {
+pub(super) fn indices(c: &Call<'_>, g: &Graph, i: usize, size: usize) -> Result<Vec<usize>, Fault> {
     let index = |x: i64| {
         let x = if x < 0 {
             x.checked_add(size as i64)?
@@ -377,40 +276,6 @@ fn gather(g: &mut Graph, c: &Call<'_>) -> Built {
     result.extend_from_slice(&shape[axis + 1..]);
     Ok(vec![Item {
         value: g.try_reshape(gathered, &result)?,
-        kind: x.kind,
-    }])
-}
-
-/// Each element from its own index along the axis: a gather from the flattened tensor.
-fn gather_elements(g: &mut Graph, c: &Call<'_>) -> Built {
-    let x = c.item(0)?;
-    let shape = g.shape(x.value).to_vec();
-    let axis = c.axis("axis", 0, shape.len())?;
-    let indices = indices(c, g, 1, shape[axis])?;
-    let result = g.shape(c.value(1)?).to_vec();
-    let fits =
-        result.len() == shape.len() && (0..shape.len()).all(|i| i == axis || result[i] <= shape[i]);
-    if !fits {
-        return Err(Fault::Shapes(vec![shape, result]));
-    }
-    let (from, to) = (strides(&shape), strides(&result));
-    let offset = |(flat, &index): (usize, &usize)| -> usize {
-        (0..result.len())
-            .map(|i| {
-                from[i]
-                    * if i == axis {
-                        index
-                    } else {
-                        flat / to[i] % result[i]
-                    }
-            })
-            .sum()
-    };
-    let offsets: Vec<usize> = indices.iter().enumerate().map(offset).collect();
-    let flat = g.try_reshape(x.value, &[numel(&shape)])?;
-    let gathered = g.gather(flat, 0, &offsets);
-    Ok(vec![Item {
-        value: g.reshape(gathered, &result),
         kind: x.kind,
     }])
 }
@@ -519,5 +384,39 @@ fn tile(g: &mut Graph, c: &Call<'_>) -> Built {
     Ok(vec![Item {
         value: g.try_reshape(repeated, &tiled)?,
         kind: x.kind,
+    }])
+}
+
+/// The upper or the lower triangle of the last two axes; zeros elsewhere.
+fn trilu(g: &mut Graph, c: &Call<'_>) -> Built {
+    const MOST: usize = 1 << 20;
+    let x = c.item(0)?;
+    let Some((_, [rows, columns])) = crate::shape::split_matrix(g.shape(x.value), false) else {
+        return Err(Fault::Shapes(vec![g.shape(x.value).to_vec()]));
+    };
+    if rows.saturating_mul(columns) > MOST {
+        return Err(Fault::TooLarge(vec![rows, columns]));
+    }
+    let shift = if c.optional(1).is_some() {
+        c.number(g, 1)?
+    } else {
+        0.0
+    };
+    let upper = c.int("upper", 1) != 0;
+    let keeps = |i: usize| {
+        let above = (i % columns) as f64 - (i / columns) as f64;
+        if upper {
+            above >= shift
+        } else {
+            above <= shift
+        }
+    };
+    let mask: Vec<f64> = (0..rows * columns)
+        .map(|i| f64::from(u8::from(keeps(i))))
+        .collect();
+    let (mask, zero) = (g.constant(&[rows, columns], &mask), g.scalar(0.0));
+    Ok(vec![Item {
+        value: g.select(mask, x.value, zero),
+        ..x
     }])
 }

@@ -16,6 +16,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("SplitToSequence", split_to_sequence),
 ];
 
+/// A sequence of more parts than this is refused.
+const MOST_PARTS: usize = 1 << 16;
+
 /// True for the operators whose results are the parts of one sequence.
 pub(super) fn makes_one(node: &NodeProto) -> bool {
     matches!(node.op_type(), "SequenceConstruct" | "SplitToSequence")
@@ -69,6 +72,9 @@ fn split_to_sequence(g: &mut Graph, c: &Call<'_>) -> Built {
     let x = c.item(0)?;
     let axis = c.axis("axis", 0, g.shape(x.value).len())?;
     let size = g.shape(x.value)[axis];
+    if size > MOST_PARTS {
+        return Err(Fault::TooLarge(g.shape(x.value).to_vec()));
+    }
     let (sizes, keep) = match c.optional(1) {
         None => (vec![1; size], c.int("keepdims", 1) != 0),
         Some(split) if g.shape(split.value).is_empty() => {

@@ -1,6 +1,7 @@
 //! Stored tensors.
 
 use super::call::Kind;
+use crate::half;
 use crate::proto::TensorProto;
 use crate::proto::tensor_proto::{DataLocation, DataType};
 use crate::shape::numel;
@@ -35,6 +36,8 @@ impl Tensor {
             ),
             Ok(DataType::Double) if raw.is_empty() => (Kind::Float, proto.double_data.clone()),
             Ok(DataType::Double) => (Kind::Float, unpack(raw, f64::from_le_bytes)?),
+            Ok(DataType::Float16) => (Kind::Float, unpack_16(proto, half::from_f16)?),
+            Ok(DataType::Bfloat16) => (Kind::Float, unpack_16(proto, half::from_bf16)?),
             Ok(DataType::Int64) if raw.is_empty() => (
                 Kind::Int,
                 proto.int64_data.iter().map(|&x| x as f64).collect(),
@@ -49,7 +52,7 @@ impl Tensor {
             Ok(DataType::Bool) => (Kind::Bool, unpack(raw, |[b]: [u8; 1]| f64::from(b))?),
             _ => {
                 return Err(
-                    "its element type is not supported: use float, double, int32, int64 or bool",
+                    "its element type is not supported: use a float type, int32, int64 or bool",
                 );
             }
         };
@@ -72,5 +75,13 @@ fn unpack<const N: usize>(
     match rest {
         [] => Ok(chunks.iter().map(|&chunk| number(chunk)).collect()),
         _ => Err("its bytes are cut short"),
+    }
+}
+
+/// 16-bit floats: raw, or one in each entry of the integer list.
+fn unpack_16(proto: &TensorProto, number: fn(u16) -> f64) -> Result<Vec<f64>, &'static str> {
+    match proto.raw_data() {
+        [] => Ok(proto.int32_data.iter().map(|&x| number(x as u16)).collect()),
+        raw => unpack(raw, |b| number(u16::from_le_bytes(b))),
     }
 }

@@ -1,15 +1,22 @@
 //! An ONNX model file: checked once, then a source of functions.
 
-use crate::error::{Error, Fault};
+mod check;
+mod external;
+mod local;
+mod signature;
+
+use crate::error::Error;
 use crate::function::Function;
 use crate::graph::Graph;
+use crate::half;
 use crate::import::{self, Item, Kind, Tensor};
 use crate::proto::{
-    GraphProto, ModelProto, StringStringEntryProto, TensorProto, ValueInfoProto,
-    tensor_proto::DataType, tensor_shape_proto::dimension, type_proto,
+    GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataType,
 };
 use prost::Message;
+use signature::Signature;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 /// The size of an axis of a model's input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub struct Parameter {
 #[derive(Clone, Debug)]
 pub struct Model {
     file: ModelProto,
+    /// The graph's nodes, with calls of model-local functions expanded.
+    nodes: Vec<NodeProto>,
     inputs: Vec<Io>,
     outputs: Vec<Io>,
     parameters: Vec<Parameter>,
@@ -56,21 +65,32 @@ pub struct Model {
 
 impl Model {
     /// Decodes and checks a model: versions, operators, stored tensors, the order of nodes. Shapes are checked by
-    /// [`Model::function`], when the axes have sizes.
+    /// [`Model::function`], when the axes have sizes. A model with tensors in a side file needs [`Model::open`].
     ///
-    /// A float initializer of at least one axis is a [`Parameter`], unless every node that uses it takes its numbers as
-    /// settings (bounds, exponents, stored statistics).
+    /// Which stored tensors are [`Parameter`]s: those that torch's own note of the export calls so; else those of floats in at
+    /// least one axis, unless the note calls them buffers, or every node that uses them takes their numbers as settings
+    /// (bounds, exponents, stored statistics).
+    ///
+    /// Element types narrower or wider than float32 are read, and computed with in float32.
     pub fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let mut file = ModelProto::decode(bytes)?;
-        let metadata = file
-            .metadata_props
-            .iter()
-            .map(|p| (p.key().to_owned(), p.value().to_owned()))
-            .collect();
+        Self::from_proto(ModelProto::decode(bytes)?)
+    }
+
+    /// Like [`Model::read`] for a file, and the side files beside it in which exporters put large tensors.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = ModelProto::decode(external::read_file(path)?.as_slice())?;
+        if let (Some(graph), Some(folder)) = (&mut file.graph, path.parent()) {
+            external::load(graph, folder)?;
+        }
+        Self::from_proto(file)
+    }
+
+    fn from_proto(mut file: ModelProto) -> Result<Self, Error> {
+        let property = |p: &StringStringEntryProto| (p.key().to_owned(), p.value().to_owned());
+        let metadata = file.metadata_props.iter().map(property).collect();
         let (ir_version, opset) = (file.ir_version(), default_opset(&file));
-        let graph = file.graph.as_mut().ok_or(Error::NoGraph)?;
-        strip_traces(graph);
-        let graph = &*graph;
+        strip_traces(file.graph.as_mut().ok_or(Error::NoGraph)?);
+        let graph = file.graph.as_ref().ok_or(Error::NoGraph)?;
         if !(4..=13).contains(&ir_version) {
             return Err(Error::IrVersion { found: ir_version });
         }
@@ -86,31 +106,30 @@ impl Model {
             .iter()
             .filter(|input| !stored.contains(input.name()));
         let inputs = fed
-            .map(|info| read_io("input", info))
+            .map(|info| check::read_io("input", info))
             .collect::<Result<Vec<_>, _>>()?;
         let outputs = graph
             .output
             .iter()
-            .map(|info| read_io("output", info))
+            .map(|info| check::read_io("output", info))
             .collect::<Result<Vec<_>, _>>()?;
-        check_nodes(graph, &inputs)?;
+        let nodes = local::expand(&file, graph.name(), &graph.node)?;
+        check::check_nodes(graph, &nodes, &inputs)?;
+        let signature = Signature::read(&file, graph);
         let mut parameters = vec![];
         let mut constants = BTreeMap::new();
         for proto in &graph.initializer {
-            let tensor = read_initializer(proto)?;
-            let users = users(graph, proto.name());
-            if tensor.kind == Kind::Float
-                && !tensor.shape.is_empty()
-                && users.iter().any(|u| u.computes)
-            {
-                check_tied(proto.name(), &tensor, &users)?;
+            let tensor = check::read_initializer(proto)?;
+            let name = proto.name().to_owned();
+            if check::is_parameter(&name, &tensor, &nodes, &signature)? {
+                let data = tensor.data.iter().map(|&x| x as f32).collect();
                 parameters.push(Parameter {
-                    name: proto.name().to_owned(),
-                    data: tensor.data.iter().map(|&x| x as f32).collect(),
+                    name,
+                    data,
                     shape: tensor.shape,
                 });
             } else {
-                constants.insert(proto.name().to_owned(), tensor);
+                constants.insert(name, tensor);
             }
         }
         Ok(Model {
@@ -120,6 +139,7 @@ impl Model {
             constants,
             opset,
             metadata,
+            nodes,
             file,
         })
     }
@@ -139,6 +159,22 @@ impl Model {
         &self.parameters
     }
 
+    /// The parameters whose names match at least one pattern, in the file's order. In a pattern `*` stands for any
+    /// characters, also none. A pattern without a match is an error.
+    pub fn matching(&self, patterns: &[&str]) -> Result<Vec<&Parameter>, Error> {
+        let chosen = |p: &&Parameter| patterns.iter().any(|pattern| matches(pattern, &p.name));
+        match patterns
+            .iter()
+            .find(|pattern| !self.parameters.iter().any(|p| matches(pattern, &p.name)))
+        {
+            Some(&pattern) => Err(Error::Parameter {
+                name: pattern.to_owned(),
+                reason: "matches no parameter",
+            }),
+            None => Ok(self.parameters.iter().filter(chosen).collect()),
+        }
+    }
+
     /// The version of the default operator set, 13 to 26: what derived graphs are best written with.
     pub fn opset(&self) -> i64 {
         self.opset
@@ -154,7 +190,6 @@ impl Model {
     pub fn function(&self, sizes: &[(&str, usize)]) -> Result<Function, Error> {
         let sizes: BTreeMap<&str, usize> = sizes.iter().copied().collect();
         self.check_sizes(&sizes)?;
-        let graph = self.graph();
         let mut g = Graph::new();
         let mut items: HashMap<&str, Item> = HashMap::new();
         for input in &self.inputs {
@@ -168,7 +203,8 @@ impl Model {
         for (name, tensor) in &self.constants {
             items.insert(name, import::literal(&mut g, tensor));
         }
-        import::build(&mut g, graph.name(), self.opset, &graph.node, &mut items)?;
+        let model = self.file.graph.as_ref().map_or("", GraphProto::name);
+        import::build(&mut g, model, self.opset, &self.nodes, &mut items)?;
         let mut results = vec![];
         for output in &self.outputs {
             let fault = |reason| Error::Port {
@@ -225,10 +261,6 @@ impl Model {
         Ok(file.encode_to_vec())
     }
 
-    fn graph(&self) -> &GraphProto {
-        self.file.graph.as_ref().expect("checked when read")
-    }
-
     fn check_sizes(&self, sizes: &BTreeMap<&str, usize>) -> Result<(), Error> {
         let dims = self.inputs.iter().flat_map(|input| &input.dims);
         let known: BTreeSet<&str> = dims
@@ -276,151 +308,36 @@ fn default_opset(file: &ModelProto) -> i64 {
         .map_or(0, |import| import.version())
 }
 
-fn read_io(port: &'static str, info: &ValueInfoProto) -> Result<Io, Error> {
-    let name = info.name().to_owned();
-    let fault = |reason| Error::Port {
-        port,
-        name: name.clone(),
-        reason,
-    };
-    let Some(type_proto::Value::TensorType(tensor)) =
-        info.r#type.as_ref().and_then(|t| t.value.as_ref())
-    else {
-        return Err(fault("is not a tensor, or has no type"));
-    };
-    if tensor.elem_type() != DataType::Float as i32 {
-        return Err(fault("is not a float32 tensor"));
-    }
-    let shape = tensor
-        .shape
-        .as_ref()
-        .ok_or_else(|| fault("has no shape: export with a known number of axes"))?;
-    let dims = shape
-        .dim
-        .iter()
-        .enumerate()
-        .map(|(axis, dim)| match &dim.value {
-            Some(dimension::Value::DimValue(size)) => match usize::try_from(*size) {
-                Ok(size) if size <= 1 << 32 => Ok(Dim::Fixed(size)),
-                _ => Err(fault("has an axis of impossible size")),
-            },
-            Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty() => {
-                Ok(Dim::Named(symbol.clone()))
-            }
-            _ => Ok(Dim::Named(format!("{}.{axis}", info.name()))),
-        });
-    let dims = dims.collect::<Result<Vec<_>, _>>()?;
-    Ok(Io {
-        name: name.clone(),
-        dims,
-    })
-}
-
-/// Every operator has a rule, every operand exists before it is read, no name is given twice.
-fn check_nodes(graph: &GraphProto, inputs: &[Io]) -> Result<(), Error> {
-    let mut defined: BTreeSet<&str> = BTreeSet::new();
-    let stored = graph.initializer.iter().map(TensorProto::name);
-    let define = |defined: &mut BTreeSet<_>, name| match defined.insert(name) {
-        true => Ok(()),
-        false => Err(Error::Duplicate {
-            name: str::to_owned(name),
-        }),
-    };
-    for name in inputs.iter().map(|input| input.name.as_str()).chain(stored) {
-        define(&mut defined, name)?;
-    }
-    for node in &graph.node {
-        let fault = |fault| import::at_node(graph.name(), node, fault);
-        if import::rule(node).is_none() {
-            return Err(fault(Fault::UnknownOp));
-        }
-        for name in node.input.iter().filter(|name| !name.is_empty()) {
-            if !defined.contains(name.as_str()) {
-                return Err(fault(Fault::UndefinedOperand(name.clone())));
-            }
-        }
-        for name in node.output.iter().filter(|name| !name.is_empty()) {
-            define(&mut defined, name)?;
-        }
-    }
-    let mut named = BTreeSet::new();
-    for output in &graph.output {
-        define(&mut named, output.name())?;
-    }
-    Ok(())
-}
-
-fn read_initializer(proto: &TensorProto) -> Result<Tensor, Error> {
-    let name = proto.name().to_owned();
-    if let Some(location) = proto
-        .external_data
-        .iter()
-        .find(|entry| entry.key() == "location")
-    {
-        return Err(Error::ExternalData {
-            name,
-            location: location.value().to_owned(),
-        });
-    }
-    Tensor::read(proto).map_err(|reason| Error::Initializer { name, reason })
-}
-
-/// One use of a stored tensor.
-struct User<'a> {
-    node: &'a str,
-    /// False where its numbers are settings of the operator.
-    computes: bool,
-}
-
-fn users<'a>(graph: &'a GraphProto, name: &str) -> Vec<User<'a>> {
-    let mut users = vec![];
-    for node in &graph.node {
-        for (i, _) in node
-            .input
-            .iter()
-            .enumerate()
-            .filter(|(_, input)| *input == name)
-        {
-            let computes = !matches!(
-                (node.op_type(), i),
-                ("Clip" | "Pad", 1..)
-                    | ("Pow" | "Dropout", 1)
-                    | ("BatchNormalization", 3..)
-                    | ("Range" | "CastLike", _)
-            );
-            users.push(User {
-                node: import::node_name(node),
-                computes,
-            });
-        }
-    }
-    users
-}
-
-/// Two uses of one repeated number are two parameters that an exporter has merged; two uses of other numbers are one
-/// parameter that the model shares.
-fn check_tied(name: &str, tensor: &Tensor, users: &[User<'_>]) -> Result<(), Error> {
-    let repeated = tensor.data.len() > 1 && tensor.data.windows(2).all(|w| w[0] == w[1]);
-    match users {
-        [first, second, ..] if repeated => Err(Error::Tied {
-            name: name.to_owned(),
-            first: first.node.to_owned(),
-            second: second.node.to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Replaces a stored tensor's numbers, in its own element type.
 fn store(tensor: &mut TensorProto, data: &[f32]) {
-    let raw = match tensor.data_type() == DataType::Double as i32 {
-        true => data
+    let raw = match DataType::try_from(tensor.data_type()) {
+        Ok(DataType::Double) => data
             .iter()
             .flat_map(|&x| f64::from(x).to_le_bytes())
             .collect(),
-        false => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        Ok(DataType::Float16) => data
+            .iter()
+            .flat_map(|&x| half::to_f16(x).to_le_bytes())
+            .collect(),
+        Ok(DataType::Bfloat16) => data
+            .iter()
+            .flat_map(|&x| half::to_bf16(x).to_le_bytes())
+            .collect(),
+        _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
     };
     tensor.float_data.clear();
     tensor.double_data.clear();
+    tensor.int32_data.clear();
     tensor.raw_data = Some(raw);
+}
+
+/// True if the pattern, in which `*` stands for any characters, covers the whole name.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(tail) = name.strip_prefix(first) else {
+        return false;
+    };
+    (0..=tail.len()).any(|i| tail.is_char_boundary(i) && matches(rest, &tail[i..]))
 }
