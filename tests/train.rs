@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use support::{record, roach, robot, runtime};
@@ -123,6 +125,37 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     }
     let first = first_update(&recipe, &resumed);
     assert_eq!(first, 91, "it goes on behind its last validation");
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&resumed).unwrap());
+}
+
+#[test]
+fn a_killed_training_goes_on_when_the_command_is_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path());
+    let [whole, resumed] = ["whole.onnx", "resumed.onnx"].map(|name| folder.path().join(name));
+    let expected = trained(&recipe, &[], &whole, 2);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
+    command.arg("train").arg(&recipe).arg("--out").arg(&resumed);
+    let mut killed = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(killed.stderr.take().unwrap()).lines();
+    let validation = |line: &std::io::Result<String>| {
+        line.as_ref()
+            .is_ok_and(|line| line.contains("updates: validation"))
+    };
+    let second = said.by_ref().filter(validation).nth(1);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(second.is_some() && !resumed.exists());
+
+    let output = command.arg("--json").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json, serde_json::to_value(&expected).unwrap());
+    for key in ["model_sha256", "updates", "transitions"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+    assert!(json["validation"]["before"].as_f64() > json["validation"]["after"].as_f64());
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&resumed).unwrap());
 }
 
