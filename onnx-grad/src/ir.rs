@@ -74,7 +74,6 @@ pub(crate) enum Op {
 
 /// Elementwise functions of one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub(crate) enum Unary {
     Neg,
     Exp,

@@ -266,6 +266,30 @@ fn the_same_model_gives_the_same_bytes_and_the_same_bits() {
 }
 
 #[test]
+fn what_is_written_can_be_read_again() {
+    let model = Model::read(include_bytes!("fixtures/maml.onnx")).unwrap();
+    let f = |rows| model.function(&[("batch", rows)]).unwrap();
+    let derived = maml(&task(&f(6), &f(5)).factor_updates(), 4);
+    let again = Model::read(&derived.to_onnx(18)).unwrap();
+    assert!(again.parameters().is_empty());
+    let again = again.function(&[]).unwrap();
+    assert_eq!(
+        (again.inputs(), again.outputs()),
+        (derived.inputs(), derived.outputs())
+    );
+    let inputs = random_inputs(&derived, 5);
+    let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    for (found, expected) in again
+        .evaluate(&slices)
+        .iter()
+        .zip(derived.evaluate(&slices))
+    {
+        // Constants went through float32.
+        assert!(relative_error(found, &expected, 1e-6) < 1e-6);
+    }
+}
+
+#[test]
 fn a_gradient_step_on_a_layer_is_one_gemm() {
     let mut g = Graph::new();
     let (x, w, y) = (

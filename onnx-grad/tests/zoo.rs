@@ -129,3 +129,61 @@ fn gradients_equal_the_frameworks_own() {
         assert!(compared >= 3);
     }
 }
+
+/// `f` of one scalar output, along the line `inputs + t * direction`: its slope at 0 by central differences.
+fn slope(f: &Function, inputs: &[Vec<f64>], direction: &[Vec<f64>]) -> f64 {
+    const STEP: f64 = 1e-5;
+    let at = |t: f64| {
+        let moved =
+            |(x, d): (&Vec<f64>, &Vec<f64>)| x.iter().zip(d).map(|(x, d)| x + t * d).collect();
+        let moved: Vec<Vec<f64>> = inputs.iter().zip(direction).map(moved).collect();
+        let slices: Vec<&[f64]> = moved.iter().map(Vec::as_slice).collect();
+        f.evaluate(&slices)[0][0]
+    };
+    (at(STEP) - at(-STEP)) / (2.0 * STEP)
+}
+
+#[test]
+fn second_order_agrees_with_finite_differences_along_random_lines() {
+    for path in zoo() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let case: Json =
+            serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+        let model = Model::read(&std::fs::read(&path).unwrap()).unwrap();
+        let f = bound(&model, case["rows"].as_u64().unwrap() as usize);
+        let mut random = Random(9);
+        let inputs: Vec<Vec<f64>> = f
+            .inputs()
+            .iter()
+            .map(
+                |port| match model.parameters().iter().find(|p| p.name == port.name) {
+                    Some(parameter) => parameter.data.iter().map(|&x| f64::from(x)).collect(),
+                    None => numbers(&case["inputs"][&port.name]),
+                },
+            )
+            .collect();
+        let (_, second) = first_and_second_order(&f, 3);
+        let direction: Vec<Vec<f64>> = inputs
+            .iter()
+            .map(|x| random.tensor(x.len(), -1.0, 1.0))
+            .collect();
+        let slices: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let gradient = second.evaluate(&slices);
+        let products = gradient[1..]
+            .iter()
+            .flatten()
+            .zip(direction.iter().flatten())
+            .map(|(g, d)| g * d);
+        let (found, expected) = (products.sum::<f64>(), slope(&second, &inputs, &direction));
+        let size = gradient[1..]
+            .iter()
+            .flatten()
+            .map(|g| g * g)
+            .sum::<f64>()
+            .sqrt();
+        assert!(
+            (found - expected).abs() <= 1e-6 * size.max(1e-3),
+            "{name}: {found} {expected}"
+        );
+    }
+}

@@ -51,6 +51,32 @@ fn a_ramp_weakens_then_stops() {
 }
 
 #[test]
+fn the_weakest_measurement_counts_whichever_it_is() {
+    let mut config = hot();
+    config.trips.clear();
+    // The bench's tilt stands for a battery's voltage.
+    let derate = Derate {
+        channel: 1,
+        start: 7.0,
+        stop: 6.0,
+        resume: 7.2,
+    };
+    config.derates.push(derate).unwrap();
+    let mut bench = Bench::new(config);
+    bench.observation = vec![40.0, 7.5];
+    bench.step();
+    bench.arm();
+    bench.send(&bench.command(1, 250, &[8.0, -8.0]));
+    for (temperature, voltage, left) in [(40.0, 7.5, 8.0), (70.0, 7.5, 4.0), (70.0, 6.25, 2.0)] {
+        bench.observation = vec![temperature, voltage];
+        assert_eq!(bench.step()[0], left);
+    }
+    bench.observation[1] = 5.0;
+    bench.step();
+    assert!(bench.went_safe(Cause::Tripped { channel: 1 }));
+}
+
+#[test]
 fn strength_does_not_flutter() {
     let mut bench = armed();
     bench.observation[0] = 70.0;
@@ -105,6 +131,7 @@ fn figures_in_no_order_are_refused() {
     for derate in [
         order(2, 60.0, 80.0, 50.0),
         order(0, 60.0, 60.0, 50.0),
+        order(0, 60.0, 60.0, 60.0),
         order(0, 60.0, 80.0, 61.0),
         order(0, 7.0, 6.0, 6.9),
         order(0, f32::NAN, 80.0, 50.0),

@@ -6,6 +6,7 @@ use bench::{Bench, config, frame};
 use surefoot_firmware::{ARMED_WAIT_MS, ConfigError, Firmware, limits::LimitError};
 use surefoot_wire::{
     Cause, ChannelKind, EventKind, Limit, Mode, PROTOCOL, Refusal, SCHEMA_HASH, ToHost, ToRobot,
+    contract_hash,
 };
 
 #[test]
@@ -241,10 +242,30 @@ fn a_host_that_does_not_read_costs_messages_not_safety() {
 }
 
 #[test]
+fn the_contract_is_names_units_order_and_period() {
+    let expected = contract_hash(
+        10_000,
+        [("position", "m"), ("tilt", "rad")],
+        [("left", "rad/s"), ("right", "rad/s")],
+    );
+    assert_eq!(config().contract_hash(), expected);
+}
+
+#[test]
+fn configurations_at_the_edge_are_accepted() {
+    let mut config = config();
+    config.damping_ms = 400;
+    config.trips[0].max = config.trips[0].min;
+    config.max_lifetime_ms = 1;
+    config.period_us = 1;
+    assert_eq!(Firmware::new(config).err(), None);
+}
+
+#[test]
 fn configurations_that_make_no_sense_are_refused() {
     type Change = fn(&mut surefoot_firmware::Config);
     let left = || surefoot_wire::Name::try_from("left").unwrap();
-    let cases: [(Change, ConfigError); 9] = [
+    let cases: [(Change, ConfigError); 13] = [
         (|config| config.period_us = 0, ConfigError::Period),
         (|config| config.action.clear(), ConfigError::NoChannel),
         (|config| config.observation.clear(), ConfigError::NoChannel),
@@ -268,7 +289,17 @@ fn configurations_that_make_no_sense_are_refused() {
         ),
         (|config| config.max_lifetime_ms = 0, ConfigError::Lifetime),
         (|config| config.damping_ms = 450, ConfigError::SafeTime),
+        (|config| config.sitting_ms = u16::MAX, ConfigError::SafeTime),
         (|config| config.trips[0].channel = 2, ConfigError::Trip(2)),
+        (
+            |config| config.trips[0].min = f32::NAN,
+            ConfigError::Trip(1),
+        ),
+        (
+            |config| config.trips[0].max = f32::NAN,
+            ConfigError::Trip(1),
+        ),
+        (|config| config.trips[0].max = -0.6, ConfigError::Trip(1)),
     ];
     for (change, error) in cases {
         let mut config = config();

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 const IR_VERSION: i64 = 8;
 
 /// ONNX Runtime's own domain, for batched products of transposed matrices.
-const MICROSOFT: &str = "com.microsoft";
+pub(crate) const MICROSOFT: &str = "com.microsoft";
 
 impl Function {
     /// The function as an ONNX model in float32, with the names of its inputs and outputs. The same function gives the same

@@ -56,9 +56,15 @@ impl Graph {
     /// Which values up to `of` are in `wrt` or computed from one that is.
     fn dependents(&self, of: Value, wrt: &[Value]) -> Vec<bool> {
         let mut depends = vec![false; of.index() + 1];
+        for slot in wrt
+            .iter()
+            .map(|v| v.index())
+            .filter(|&slot| slot <= of.index())
+        {
+            depends[slot] = true;
+        }
         for (i, node) in self.nodes()[..=of.index()].iter().enumerate() {
-            depends[i] =
-                wrt.contains(&Value(i as u32)) || node.inputs.iter().any(|v| depends[v.index()]);
+            depends[i] |= node.inputs.iter().any(|v| depends[v.index()]);
         }
         depends
     }

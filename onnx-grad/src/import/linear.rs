@@ -59,3 +59,16 @@ fn matmul(g: &mut Graph, c: &Call<'_>) -> Result<Vec<Item>, Fault> {
     }
     Ok(vec![Item::float(g.reshape(product, &shape))])
 }
+
+/// `alpha op(a) op(b)` with batch axes.
+pub(super) fn fused_matmul(g: &mut Graph, c: &Call<'_>) -> Result<Vec<Item>, Fault> {
+    if c.int("transBatchA", 0) != 0 || c.int("transBatchB", 0) != 0 {
+        return Err(Fault::Attribute(
+            "transBatchA",
+            "transposed batch axes are not supported",
+        ));
+    }
+    let (ta, tb) = (c.int("transA", 0) != 0, c.int("transB", 0) != 0);
+    let product = g.checked(Op::MatMul { ta, tb }, &[c.value(0)?, c.value(1)?])?;
+    Ok(vec![Item::float(g.scale(product, c.float("alpha", 1.0)))])
+}

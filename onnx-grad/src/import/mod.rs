@@ -22,6 +22,7 @@ pub(crate) use constant::literal;
 pub(crate) use tensor::Tensor;
 
 use crate::error::{Error, Fault};
+use crate::export::MICROSOFT;
 use crate::graph::Graph;
 use crate::ir::Op;
 use crate::proto::NodeProto;
@@ -37,8 +38,11 @@ pub(crate) type Rule = fn(&mut Graph, &Call<'_>) -> Result<Vec<Item>, Fault>;
 /// A result with more elements than this is refused: no control loop can use it, and a hostile file can ask for it.
 const LARGEST: usize = 1 << 32;
 
-/// The rule of an operator of the default domain.
+/// The rule of an operator of the default domain, or of the one operator of ONNX Runtime's own domain that is written here.
 pub(crate) fn rule(node: &NodeProto) -> Option<Rule> {
+    if node.domain() == MICROSOFT {
+        return (node.op_type() == "FusedMatMul").then_some(linear::fused_matmul);
+    }
     if !matches!(node.domain(), "" | "ai.onnx") {
         return None;
     }
