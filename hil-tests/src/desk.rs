@@ -67,6 +67,7 @@ pub fn config() -> Config {
         }]
         .into_iter()
         .collect(),
+        derates: [].into_iter().collect(),
     }
 }
 

@@ -21,16 +21,16 @@ const LIMIT: Limit = Limit {
 #[must_use]
 pub fn first_through_limiter(from: u32, to: u32, stride: usize) -> Option<u32> {
     let limiter = Limiter::new(LIMIT).expect("a limit that makes sense");
-    let (last, reach) = (1.5, 1.0);
+    let bounds = LIMIT.min..=LIMIT.max;
+    let last = 1.5;
+    let reach = last - 1.0..=last + 1.0;
     (from..=to).step_by(stride).find(|bits| {
         let value = f32::from_bits(*bits);
-        let wanted = limiter.limit_step(last, value, 1000);
+        let next = limiter.limit_step(last, value, 1000);
         let after = limiter.limit_step(value, last, 1000);
-        let inside = value >= LIMIT.min && value <= LIMIT.max;
-        !(LIMIT.min..=LIMIT.max).contains(&after)
-            || !(last - reach..=last + reach).contains(&wanted)
-            || limiter.allows(value) != inside
-            || (inside && (value - last).abs() <= reach && wanted != value)
+        let passes = !reach.contains(&next) || !bounds.contains(&after);
+        let is_hindered = reach.contains(&value) && bounds.contains(&value) && next != value;
+        passes || is_hindered || limiter.allows(value) != bounds.contains(&value)
     })
 }
 

@@ -1,6 +1,6 @@
 //! A port that goes and comes back.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use hil_tests::{Desk, PERIOD_MS, Robot, config, patience, robot_toml};
 use surefoot::{
@@ -75,4 +75,43 @@ fn a_robot_that_restarts_is_another_robot_until_hands_are_shaken() {
         session.next_telemetry(Instant::now()),
         Err(LinkError::Silent { .. })
     ));
+}
+
+/// A link that always leads to the port of the robot that is plugged in, as `/dev/serial/by-id` does.
+fn point(link: &Path, robot: &Robot) {
+    let _ = std::fs::remove_file(link);
+    std::os::unix::fs::symlink(robot.port(), link).unwrap();
+}
+
+#[test]
+fn a_thousand_replugs_find_the_robot_again_under_other_ports_and_never_arm_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_id = folder.path().join("usb-Desk_1");
+    let mut robot = Robot::start(config());
+    point(&by_id, &robot);
+    let mut link = SerialLink::open(by_id.to_str().unwrap(), 1_000_000).unwrap();
+    for _ in 0..1000 {
+        let mut session = Session::connect(link, &contract(&robot_toml()), patience()).unwrap();
+        // The new robot is there before the old one has gone, so that it cannot come back as the same port.
+        let next = Robot::start(config());
+        point(&by_id, &next);
+        drop(std::mem::replace(&mut robot, next));
+        let gone = session.next_telemetry(patience());
+        assert!(matches!(gone, Err(LinkError::Vanished { .. })), "{gone:?}");
+        link = session.into_link().reopen(patience()).unwrap();
+        assert_eq!(robot.pass(0, 1)[0].mode, Mode::Disarmed);
+    }
+}
+
+#[test]
+fn a_port_that_stays_away_is_given_up() {
+    let robot = Robot::start(config());
+    let link = SerialLink::open(robot.port(), 1_000_000).unwrap();
+    let gone = robot.port().to_owned();
+    drop(robot);
+    let given_up = link.reopen(Instant::now()).map(drop);
+    assert!(
+        matches!(&given_up, Err(LinkError::Missing { port, .. }) if *port == gone),
+        "{given_up:?}"
+    );
 }

@@ -201,14 +201,13 @@ impl Demo {
         let report = DemoReport {
             robot: &format!("{}, simulated", robot.name),
             course: &format!(
-                "{} of {} m at {} m/s on {}, {} ticks a second",
+                "{} of {} m at {} m/s on {}",
                 serde_json::to_value(robot.path.shape)?
                     .as_str()
                     .unwrap_or_default(),
                 robot.path.size_m,
                 robot.path.speed_m_s,
-                self.terrain,
-                robot.rate_hz
+                self.terrain
             ),
             change: &self.change.name.replace('-', " "),
             change_time_s,

@@ -50,7 +50,6 @@ enum Verb {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Demo(verb) => verb.run(),
-
         Verb::Run(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Replay(verb) => verb.run(),
@@ -58,9 +57,22 @@ pub fn main() -> ExitCode {
         Verb::Inspect(verb) => verb.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("surefoot: {error:#}");
+        eprintln!("surefoot: {}", sentence(&error));
         ExitCode::FAILURE
     })
+}
+
+/// An error and its causes, less those that the text before them tells already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.trim_end();
+        if !text.contains(cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = text + colon + cause;
+        }
+    }
+    text
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set.

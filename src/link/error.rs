@@ -30,7 +30,7 @@ pub enum LinkError {
         port: String,
     },
     /// The system refused to open the port for another reason.
-    #[error("{port}: cannot be opened as a serial port: {reason}")]
+    #[error("{port}: cannot be opened as a serial port: {reason}; name another port")]
     Unusable {
         /// The port.
         port: String,

@@ -1,9 +1,10 @@
 //! A serial port.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     os::fd::{AsRawFd, BorrowedFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -15,11 +16,20 @@ use super::{Link, LinkError};
 /// How long a port may take no bytes before it counts as blocked. A frame takes under 50 ms at 115200 baud.
 const WRITE_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How often a port that vanished is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Where Linux keeps a link to each serial port under the name of the device behind it.
+const BY_ID: &str = "/dev/serial/by-id";
+
 /// A serial port that no other program can open meanwhile.
 #[derive(Debug)]
 pub struct SerialLink {
     port: TTYPort,
     name: String,
+    baud: u32,
+    /// What names the same device when it comes back as another port.
+    identity: PathBuf,
 }
 
 impl SerialLink {
@@ -30,21 +40,48 @@ impl SerialLink {
     ///
     /// [`LinkError`]: missing, busy, without permission, or no serial port.
     pub fn open(port: &str, baud: u32) -> Result<Self, LinkError> {
-        let name = port.to_owned();
-        match serialport::new(port, baud)
-            .timeout(WRITE_PATIENCE)
-            .open_native()
-        {
-            Ok(port) => {
-                let link = Self { port, name };
-                link.port
-                    .clear(ClearBuffer::Input)
-                    .map_err(|_| link.vanished())?;
-                link.never_block()?;
-                Ok(link)
+        Self::open_as(port, baud, identity(Path::new(port), Path::new(BY_ID)))
+    }
+
+    /// Closes the port, and opens the same device again as soon as it is back, also if it comes back as another port. A device is
+    /// known by its name in `/dev/serial/by-id`, or by the link that the port was opened by; else by the port itself.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], why the port could not be opened, if it is not back until `deadline`.
+    pub fn reopen(self, deadline: Instant) -> Result<Self, LinkError> {
+        let Self {
+            port,
+            name,
+            baud,
+            identity,
+        } = self;
+        drop(port);
+        loop {
+            let opened = Self::open_as(&name, baud, identity.clone());
+            if opened.is_ok() || Instant::now() >= deadline {
+                return opened;
             }
-            Err(error) => Err(opening(name, &error)),
+            std::thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    /// Opens the device of an identity, under the name that the user knows.
+    fn open_as(name: &str, baud: u32, identity: PathBuf) -> Result<Self, LinkError> {
+        let opened = serialport::new(identity.to_string_lossy(), baud)
+            .timeout(WRITE_PATIENCE)
+            .open_native();
+        let port = opened.map_err(|error| opening(name.to_owned(), &error))?;
+        let link = Self {
+            port,
+            name: name.to_owned(),
+            baud,
+            identity,
+        };
+        let cleared = link.port.clear(ClearBuffer::Input);
+        cleared.map_err(|_| link.vanished())?;
+        link.never_block()?;
+        Ok(link)
     }
 
     /// Makes a write take what the port has room for. Otherwise one that the port has no room for would block the control
@@ -113,6 +150,18 @@ fn again(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
     )
+}
+
+/// The link to a port in a folder of links that are named after devices, or the port itself.
+fn identity(port: &Path, by_id: &Path) -> PathBuf {
+    let device = fs::canonicalize(port).ok();
+    let links = fs::read_dir(by_id).into_iter().flatten().flatten();
+    let mut links: Vec<PathBuf> = links
+        .map(|link| link.path())
+        .filter(|link| device.is_some() && fs::canonicalize(link).ok() == device)
+        .collect();
+    links.sort();
+    links.into_iter().next().unwrap_or_else(|| port.to_owned())
 }
 
 /// Says why a port could not be opened.
@@ -212,6 +261,22 @@ mod tests {
         let vanished = LinkError::Vanished { port };
         assert_eq!(link.read(&mut [0; 8], soon()), Err(vanished.clone()));
         assert_eq!(link.write_all(&[1]), Err(vanished));
+    }
+
+    #[test]
+    fn a_port_is_known_by_the_name_of_its_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for port in ["ttyACM0", "ttyACM1"] {
+            fs::write(path(port), "").unwrap();
+        }
+        fs::create_dir(path("by-id")).unwrap();
+        let named = path("by-id").join("usb-Robot_42");
+        std::os::unix::fs::symlink(path("ttyACM1"), &named).unwrap();
+        assert_eq!(identity(&path("ttyACM1"), &path("by-id")), named);
+        assert_eq!(identity(&path("ttyACM0"), &path("by-id")), path("ttyACM0"));
+        assert_eq!(identity(&path("ttyACM7"), &path("by-id")), path("ttyACM7"));
+        assert_eq!(identity(&path("ttyACM0"), &path("none")), path("ttyACM0"));
     }
 
     #[test]

@@ -363,7 +363,9 @@ fn meta_task(model: &Model, contract: &Contract, batch: MetaBatch) -> Result<Fun
         let count = g.scalar(batch.steps as f64);
         g.div(total, count)
     });
-    Ok(graph.finish(&[("before", losses[0]), ("after", losses[1])]))
+    // Few rows are asked of the adapted weights of a task: the low-rank form of the step is far cheaper.
+    let task = graph.finish(&[("before", losses[0]), ("after", losses[1])]);
+    Ok(task.factor_updates())
 }
 
 fn log_step_inputs(graph: &mut Graph, model: &Model) -> Vec<Value> {

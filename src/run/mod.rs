@@ -319,6 +319,14 @@ impl Runner<'_> {
                         format!("the robot refused a message: {reason:?}"),
                     );
                 }
+                WireEvent::Weakened { channel } => {
+                    let text = format!("observation {channel} takes strength away from the robot");
+                    self.event(Severity::Warning, EventKind::Sensor, text);
+                }
+                WireEvent::Recovered { channel } => {
+                    let text = format!("observation {channel} has given all strength back");
+                    self.event(Severity::Info, EventKind::Sensor, text);
+                }
             }
         }
         last

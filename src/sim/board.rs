@@ -91,6 +91,7 @@ impl Board {
                 .as_slice()
                 .try_into()
                 .map_err(too_many("trips"))?,
+            derates: Default::default(),
         };
         Firmware::new(config).map_err(|reason| Error::Firmware {
             path: path(),

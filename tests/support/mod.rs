@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use surefoot::log::schema::Degradation;
+use surefoot::log::schema::{self, Degradation};
 use surefoot::model::{DynamicsModel, Runtime};
 use surefoot::robot::{Robot, Rule};
-use surefoot::run::{self, Options};
+use surefoot::run::{self, Options, RunError, Summary};
 use surefoot::sim::{Pace, Plant, Scene, SimulatedRobot, Simulation, TimedChange};
 use surefoot::tick::{Observation, Outcome, Tick};
 
@@ -52,16 +52,21 @@ fn timed(changes: &[&str]) -> Vec<TimedChange> {
     changes.iter().map(parse).collect()
 }
 
-/// Runs the whole loop against the simulated robot in lock-step over a pseudo-terminal, and logs it.
-pub fn record(rule: Rule, changes: &[&str], seed: u64, ticks: u64, log: &Path) {
+/// Runs the whole loop in lock-step against a robot on a port, and logs it.
+pub fn drive(
+    port: &str,
+    rule: Rule,
+    seed: u64,
+    ticks: u64,
+    log: &Path,
+    on_tick: &mut dyn FnMut(&schema::Tick),
+) -> Result<Summary, RunError> {
     let toml = std::fs::read_to_string(roach("robot.toml")).unwrap();
     let robot_toml = toml.replace("candidates = 500", "candidates = 32");
     let mut robot = Robot::parse(&robot_toml, &roach("robot.toml")).unwrap();
     robot.adapt.rule = rule;
-    let simulated = SimulatedRobot::new(&scene(), Some("carpet"), &timed(changes), seed).unwrap();
-    let simulation = Simulation::start(simulated, Pace::LockStep).unwrap();
     let options = Options {
-        port: simulation.port().display().to_string(),
+        port: port.into(),
         seed,
         log: Some(log.into()),
         ticks: Some(ticks),
@@ -71,7 +76,15 @@ pub fn record(rule: Rule, changes: &[&str], seed: u64, ticks: u64, log: &Path) {
     };
     let (runtime, never) = (runtime(), AtomicBool::new(false));
     let model = model(&runtime);
-    let summary = run::run(&runtime, &robot, &model, &options, &never, &mut |_| ()).unwrap();
+    run::run(&runtime, &robot, &model, &options, &never, on_tick)
+}
+
+/// Logs a run of the simulated robot, which is reached over a pseudo-terminal.
+pub fn record(rule: Rule, changes: &[&str], seed: u64, ticks: u64, log: &Path) {
+    let simulated = SimulatedRobot::new(&scene(), Some("carpet"), &timed(changes), seed).unwrap();
+    let simulation = Simulation::start(simulated, Pace::LockStep).unwrap();
+    let port = simulation.port().display().to_string();
+    let summary = drive(&port, rule, seed, ticks, log, &mut |_| ()).unwrap();
     assert_eq!(summary.ticks, ticks);
     simulation.finish().unwrap();
 }

@@ -11,6 +11,9 @@ pub const MAX_SAFE_MS: u16 = 500;
 /// The most trips a robot may have.
 pub const MAX_TRIPS: usize = 16;
 
+/// The most measurements that take strength away.
+pub const MAX_DERATES: usize = 16;
+
 /// A robot, as its firmware sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -30,6 +33,8 @@ pub struct Config {
     pub sitting_ms: u16,
     /// Measurements that make the robot go safe by itself, such as tilt and over-speed.
     pub trips: Vec<Trip, MAX_TRIPS>,
+    /// Measurements that make the robot weaker, and in the end go safe: current, temperature, battery voltage.
+    pub derates: Vec<Derate, MAX_DERATES>,
 }
 
 /// One scalar that the robot can be told to do.
@@ -52,6 +57,33 @@ pub struct Trip {
     pub min: f32,
     /// The greatest value, in the channel's unit.
     pub max: f32,
+}
+
+/// The range over which an observation channel takes strength away while the robot is armed: every action comes nearer to its safe
+/// value, in a line from `start` to `stop`. At `stop`, and when the channel is NaN, the robot goes safe and cannot be armed again
+/// until the channel was back at `resume`. A channel that is dangerous when it is low has its `stop` below its `start`. Figures are
+/// in the channel's unit; its noise is for the board to filter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Derate {
+    /// The channel's place in the observation.
+    pub channel: u8,
+    /// Where the robot begins to get weaker.
+    pub start: f32,
+    /// Where it has no strength left.
+    pub stop: f32,
+    /// Where all strength comes back: on the other side of `start` than `stop`, or at `start`.
+    pub resume: f32,
+}
+
+impl Derate {
+    fn makes_sense(&self) -> bool {
+        let finite = [self.start, self.stop, self.resume]
+            .iter()
+            .all(|value| value.is_finite());
+        let rising = self.resume <= self.start && self.start < self.stop;
+        let falling = self.resume >= self.start && self.start > self.stop;
+        finite && (rising || falling)
+    }
 }
 
 /// Why a [`Config`] cannot be used.
@@ -81,6 +113,11 @@ pub enum ConfigError {
     /// A trip's channel is not in the observation, or its range is empty.
     #[error("trip on observation channel {0}: no such channel, or an empty range")]
     Trip(u8),
+    /// A derate's channel is not in the observation, or its figures are in no order.
+    #[error(
+        "derate on observation channel {0}: no such channel, or start, stop and resume in no order"
+    )]
+    Derate(u8),
 }
 
 impl Config {
@@ -117,6 +154,12 @@ impl Config {
             let known = usize::from(trip.channel) < self.observation.len();
             if !known || trip.min.is_nan() || trip.max.is_nan() || trip.min > trip.max {
                 return Err(ConfigError::Trip(trip.channel));
+            }
+        }
+        for derate in &self.derates {
+            let known = usize::from(derate.channel) < self.observation.len();
+            if !known || !derate.makes_sense() {
+                return Err(ConfigError::Derate(derate.channel));
             }
         }
         self.action.iter().map(ActionChannel::limiter).collect()

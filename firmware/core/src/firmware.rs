@@ -1,13 +1,18 @@
 //! The firmware's logic as one value.
 
+mod talk;
+
 use heapless::Vec;
 use surefoot_wire::{
-    Cause, ChannelKind, Counters, Decoder, EventKind, FrameError, MAX_ACTION, MAX_FUTURE,
-    MAX_OBSERVATION, Mode, PROTOCOL, Refusal, SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot,
+    Cause, Counters, EventKind, Key, MAX_ACTION, MAX_OBSERVATION, Mode, Sequence, Telemetry, ToHost,
 };
 
 use crate::{
-    Config, ConfigError, command::Command, limits::Limiter, outbox::Outbox, state::State,
+    Config, ConfigError, MAX_DERATES,
+    derate::{Change, Derating},
+    limits::Limiter,
+    line::Line,
+    state::State,
     telemetry::Telemeter,
 };
 
@@ -30,9 +35,10 @@ pub struct Output<'a> {
 pub struct Firmware {
     config: Config,
     limiters: Vec<Limiter, MAX_ACTION>,
+    deratings: Vec<Derating, MAX_DERATES>,
+    latched_off: bool,
     contract_hash: u64,
-    decoder: Decoder<ToRobot>,
-    outbox: Outbox,
+    line: Line,
     counters: Counters,
     /// Whether a host of our version has said hello: nothing is sent unasked before.
     greeted: bool,
@@ -60,9 +66,10 @@ impl Firmware {
         let safe: Vec<f32, MAX_ACTION> = config.action.iter().map(|action| action.safe).collect();
         Ok(Self {
             limiters,
+            deratings: config.derates.iter().copied().map(Derating::new).collect(),
+            latched_off: false,
             contract_hash: config.contract_hash(),
-            decoder: Decoder::new(),
-            outbox: Outbox::default(),
+            line: Line::plain(),
             counters: Counters::default(),
             greeted: false,
             offered: None,
@@ -78,6 +85,25 @@ impl Firmware {
         })
     }
 
+    /// The same firmware, which refuses to be armed: for a robot that reset again and again (see [`resets`](crate::resets)).
+    #[must_use]
+    pub fn latched_off(self) -> Self {
+        Self {
+            latched_off: true,
+            ..self
+        }
+    }
+
+    /// The same firmware in keyed mode (see [`RobotSeal`](surefoot_wire::RobotSeal)): it hears only hosts that know the key. `start`
+    /// must never have been used before with this key.
+    #[must_use]
+    pub fn keyed(self, key: Key, start: u64) -> Self {
+        Self {
+            line: Line::keyed(key, start),
+            ..self
+        }
+    }
+
     /// What it accepted and refused so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -88,11 +114,9 @@ impl Firmware {
     pub fn receive(&mut self, now_us: u64, bytes: &[u8]) {
         self.pass_time(now_us);
         for byte in bytes {
-            let outcome = match self.decoder.push(*byte) {
+            let outcome = match self.line.push(*byte) {
                 None => continue,
-                Some(Ok(message)) => self.handle(now_us, message),
-                Some(Err(FrameError::TooLong)) => Err(Refusal::OverlongFrame),
-                Some(Err(_)) => Err(Refusal::BadFrame),
+                Some(heard) => heard.and_then(|message| self.handle(now_us, message)),
             };
             if let Err(reason) = outcome {
                 self.refuse(now_us, reason);
@@ -106,12 +130,13 @@ impl Firmware {
     pub fn step(&mut self, now_us: u64, observation: &[f32]) -> Output<'_> {
         self.pass_time(now_us);
         self.check_trips(now_us, observation);
+        self.check_derates(now_us, observation);
         let elapsed_us = now_us.saturating_sub(self.stepped_us.unwrap_or(now_us));
         self.stepped_us = Some(now_us);
         self.telemeter.applied(&self.setpoints, elapsed_us);
         if let Some((sequence, applied)) = self.telemeter.poll(now_us) {
             self.refusal_told = false;
-            self.tell(&ToHost::Telemetry(Telemetry {
+            self.tell(ToHost::Telemetry(Telemetry {
                 sequence,
                 time_us: now_us,
                 mode: self.state.mode(),
@@ -132,153 +157,7 @@ impl Firmware {
 
     /// Moves bytes for the host to `out`, as many as there are or fit. Returns how many.
     pub fn transmit(&mut self, out: &mut [u8]) -> usize {
-        self.outbox.take(out)
-    }
-
-    fn handle(&mut self, now_us: u64, message: ToRobot) -> Result<(), Refusal> {
-        match message {
-            ToRobot::Hello {
-                protocol,
-                schema_hash,
-            } => self.greet(now_us, protocol, schema_hash),
-            ToRobot::DescribeChannel { kind, index } => self.describe(kind, index),
-            ToRobot::ReadCounters => {
-                let counters = ToHost::Counters(self.counters.clone());
-                self.tell(&counters);
-                Ok(())
-            }
-            ToRobot::Arm {
-                contract_hash,
-                session,
-            } => self.arm(now_us, contract_hash, session),
-            ToRobot::Command {
-                session,
-                sequence,
-                lifetime_ms,
-                actions,
-            } => self.command(now_us, session, sequence, lifetime_ms, actions),
-            ToRobot::Disarm => {
-                self.go_safe(now_us, Cause::Stopped);
-                Ok(())
-            }
-        }
-    }
-
-    /// Answers every hello, but offers a session only to a host of this version.
-    fn greet(&mut self, now_us: u64, protocol: u16, schema_hash: u64) -> Result<(), Refusal> {
-        let same_version = protocol == PROTOCOL && schema_hash == SCHEMA_HASH;
-        let session = if same_version { self.offer(now_us) } else { 0 };
-        let hello = ToHost::Hello {
-            protocol: PROTOCOL,
-            schema_hash: SCHEMA_HASH,
-            robot: self.config.robot.clone(),
-            contract_hash: self.contract_hash,
-            period_us: self.config.period_us,
-            n_observation: self.config.observation.len() as u8,
-            limits: self.limiters.iter().map(Limiter::limit).collect(),
-            session,
-        };
-        self.tell(&hello);
-        self.greeted |= same_version;
-        same_version.then_some(()).ok_or(Refusal::Version)
-    }
-
-    /// The session on offer: the same one until it is taken up. It differs from those before it by a count, and from those of
-    /// an earlier start by the instant, so that an old frame cannot arm or command anything. Never 0.
-    fn offer(&mut self, now_us: u64) -> u32 {
-        if let Some(session) = self.offered {
-            return session;
-        }
-        self.offers = self.offers.wrapping_add(1);
-        // Fibonacci hashing spreads the instant over all bits.
-        let instant = (now_us.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-        let session = instant.wrapping_add(self.offers).max(1);
-        self.offered = Some(session);
-        session
-    }
-
-    fn describe(&mut self, kind: ChannelKind, index: u8) -> Result<(), Refusal> {
-        let place = usize::from(index);
-        let channel = match kind {
-            ChannelKind::Observation => self.config.observation.get(place),
-            ChannelKind::Action => self.config.action.get(place).map(|action| &action.channel),
-        };
-        let channel = channel.ok_or(Refusal::NoSuchChannel)?.clone();
-        self.tell(&ToHost::Channel {
-            kind,
-            index,
-            channel,
-        });
-        Ok(())
-    }
-
-    fn arm(&mut self, now_us: u64, contract_hash: u64, session: u32) -> Result<(), Refusal> {
-        if contract_hash != self.contract_hash {
-            return Err(Refusal::Contract);
-        }
-        let cause = Cause::Armed { session };
-        if matches!(self.state, State::Armed { session: running, .. } if running == session) {
-            self.tell_mode(now_us, cause);
-            return Ok(());
-        }
-        if self.offered != Some(session) {
-            return Err(Refusal::Session);
-        }
-        if !matches!(self.state, State::Disarmed | State::Off) {
-            return Err(Refusal::NotAtRest);
-        }
-        self.offered = None;
-        self.last_command = None;
-        let armed = State::Armed {
-            session,
-            ends_us: now_us.saturating_add(u64::from(ARMED_WAIT_MS) * 1000),
-            command: None,
-        };
-        self.enter(now_us, armed, cause);
-        Ok(())
-    }
-
-    fn command(
-        &mut self,
-        now_us: u64,
-        session: u32,
-        sequence: Sequence,
-        lifetime_ms: u16,
-        actions: Vec<f32, { MAX_FUTURE * MAX_ACTION }>,
-    ) -> Result<(), Refusal> {
-        let State::Armed {
-            session: running,
-            ends_us,
-            command,
-        } = &mut self.state
-        else {
-            return Err(Refusal::NotArmed);
-        };
-        if session != *running {
-            return Err(Refusal::Session);
-        }
-        if self
-            .last_command
-            .is_some_and(|last| !sequence.is_newer_than(last))
-        {
-            return Err(Refusal::Stale);
-        }
-        let accepted = Command::new(
-            now_us,
-            sequence,
-            lifetime_ms,
-            actions,
-            self.config.action.len(),
-            self.config.max_lifetime_ms,
-        )?;
-        if accepted.leaves(&self.limiters) {
-            self.counters.clamped = self.counters.clamped.saturating_add(1);
-        }
-        self.counters.accepted = self.counters.accepted.saturating_add(1);
-        self.last_command = Some(accepted.sequence);
-        *ends_us = accepted.ends_us();
-        *command = Some(accepted);
-        Ok(())
+        self.line.take(out)
     }
 
     /// Lets the state change that time alone changes.
@@ -301,6 +180,38 @@ impl Firmware {
         }
     }
 
+    fn check_derates(&mut self, now_us: u64, observation: &[f32]) {
+        for index in 0..self.deratings.len() {
+            let Some(derating) = self.deratings.get_mut(index) else {
+                continue;
+            };
+            let channel = derating.channel();
+            let change = derating.measure(observation.get(usize::from(channel)));
+            let exhausted = derating.strength() <= 0.0;
+            if let Some(change) = change {
+                let kind = match change {
+                    Change::Weakened => EventKind::Weakened { channel },
+                    Change::Recovered => EventKind::Recovered { channel },
+                };
+                self.tell(ToHost::Event {
+                    time_us: now_us,
+                    kind,
+                });
+            }
+            if exhausted {
+                self.go_safe(now_us, Cause::Tripped { channel });
+            }
+        }
+    }
+
+    /// What the weakest measurement leaves, from 0, nothing, to 1, all.
+    fn strength(&self) -> f32 {
+        self.deratings
+            .iter()
+            .map(Derating::strength)
+            .fold(1.0, f32::min)
+    }
+
     fn go_safe(&mut self, now_us: u64, cause: Cause) {
         if matches!(self.state, State::Armed { .. }) {
             self.enter(now_us, State::Damping { since_us: now_us }, cause);
@@ -318,13 +229,14 @@ impl Firmware {
     fn tell_mode(&mut self, time_us: u64, cause: Cause) {
         let mode = self.state.mode();
         let kind = EventKind::Mode { mode, cause };
-        self.tell(&ToHost::Event { time_us, kind });
+        self.tell(ToHost::Event { time_us, kind });
     }
 
     /// Moves every setpoint towards what the state wants of it, as far as its limit allows.
     fn update_setpoints(&mut self, now_us: u64, elapsed_us: u64) {
         let n_action = self.config.action.len();
         let damping_us = f32::from(self.config.damping_ms) * 1000.0;
+        let strength = self.strength();
         for (index, setpoint) in self.setpoints.iter_mut().enumerate() {
             let (Some(action), Some(limiter)) =
                 (self.config.action.get(index), self.limiters.get(index))
@@ -340,11 +252,11 @@ impl Firmware {
                 State::Armed {
                     command: Some(command),
                     ..
-                } => command
-                    .action(now_us, self.config.period_us, n_action)
-                    .get(index)
-                    .copied()
-                    .unwrap_or(safe),
+                } => {
+                    let action = command.action(now_us, self.config.period_us, n_action);
+                    let wanted = action.get(index).copied().unwrap_or(safe);
+                    weakened(wanted, safe, strength)
+                }
                 State::Damping { since_us } => {
                     let from = self.damped_from.get(index).copied().unwrap_or(safe);
                     let done = now_us.saturating_sub(*since_us) as f32 / damping_us;
@@ -362,22 +274,13 @@ impl Firmware {
         let values = observation.iter().chain(padding).copied();
         values.take(self.config.observation.len()).collect()
     }
+}
 
-    fn refuse(&mut self, now_us: u64, reason: Refusal) {
-        self.counters.count(reason);
-        if !core::mem::replace(&mut self.refusal_told, true) {
-            self.tell(&ToHost::Event {
-                time_us: now_us,
-                kind: EventKind::Refused(reason),
-            });
-        }
-    }
-
-    /// Puts a message for the host in the outbox. Only a hello is said to a host that has not said a proper one.
-    fn tell(&mut self, message: &ToHost) {
-        let wanted = self.greeted || matches!(message, ToHost::Hello { .. });
-        if wanted && !self.outbox.put(message) {
-            self.counters.unsent = self.counters.unsent.saturating_add(1);
-        }
+/// An action that has come nearer to the safe one. With all strength it is the wanted one, bit for bit.
+fn weakened(wanted: f32, safe: f32, strength: f32) -> f32 {
+    if strength < 1.0 {
+        safe + (wanted - safe) * strength
+    } else {
+        wanted
     }
 }

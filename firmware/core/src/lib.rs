@@ -6,7 +6,7 @@
 //! ```text
 //! bytes -> Decoder -> handshake, arming -> command --\
 //!                                                     +-> mode -> limits -> action, drivers
-//! measurements ----> trips -> telemetry --------------/
+//! measurements -> trips, derates, telemetry ----------/
 //! ```
 //!
 //! What it promises, whatever the host does:
@@ -16,6 +16,11 @@
 //! - when its lifetime ends without another, the robot goes safe: damping, sitting, drivers off within half a second;
 //! - it stays so until it is armed again, with a session that no earlier arming used;
 //! - every action is within its limits and its rate, in every mode.
+//!
+//! On a line that others can reach, [`Firmware::keyed`] hears only hosts that know the robot's key.
+//!
+//! For the board there are also a [`Watchdog`] that wants every part to check in, and [`resets`] that latch off a robot which starts
+//! again and again.
 //!
 //! ```
 //! use surefoot_firmware::{ActionChannel, Config, Firmware};
@@ -36,6 +41,7 @@
 //!     damping_ms: 200,
 //!     sitting_ms: 100,
 //!     trips: [].into_iter().collect(),
+//!     derates: [].into_iter().collect(),
 //! };
 //! let mut firmware = Firmware::new(config)?;
 //! firmware.receive(0, &[/* from the host */]);
@@ -49,11 +55,17 @@
 
 mod command;
 mod config;
+mod derate;
 mod firmware;
 pub mod limits;
-mod outbox;
+mod line;
+pub mod resets;
 mod state;
 mod telemetry;
+mod watchdog;
 
-pub use config::{ActionChannel, Config, ConfigError, MAX_SAFE_MS, MAX_TRIPS, Trip};
+pub use config::{
+    ActionChannel, Config, ConfigError, Derate, MAX_DERATES, MAX_SAFE_MS, MAX_TRIPS, Trip,
+};
 pub use firmware::{ARMED_WAIT_MS, Firmware, Output};
+pub use watchdog::Watchdog;

@@ -6,6 +6,7 @@ use bench::{Bench, config, frame};
 use surefoot_firmware::{ARMED_WAIT_MS, ConfigError, Firmware, limits::LimitError};
 use surefoot_wire::{
     Cause, ChannelKind, EventKind, Limit, Mode, PROTOCOL, Refusal, SCHEMA_HASH, ToHost, ToRobot,
+    contract_hash,
 };
 
 #[test]
@@ -146,6 +147,20 @@ fn a_session_is_taken_up_once() {
 }
 
 #[test]
+fn robots_that_start_at_other_times_offer_other_sessions() {
+    let offered = |now_us| {
+        let mut bench = Bench::new(config());
+        bench.now_us = now_us;
+        bench.hello();
+        bench.session
+    };
+    let sessions: Vec<u32> = (0..100).map(|index| offered(1 + index * 1_003)).collect();
+    for (index, session) in sessions.iter().enumerate() {
+        assert!(!sessions[..index].contains(session));
+    }
+}
+
+#[test]
 fn arming_again_in_the_running_session_changes_nothing() {
     let mut bench = Bench::armed();
     let session = bench.session;
@@ -238,13 +253,37 @@ fn a_host_that_does_not_read_costs_messages_not_safety() {
     }
     assert_eq!(bench.mode(), Mode::Off);
     assert!(bench.firmware.counters().unsent > 0);
+    // What was not lost is whole.
+    let heard = bench.heard.len();
+    bench.give(&[]);
+    assert!(bench.heard.len() > heard + 10);
+}
+
+#[test]
+fn the_contract_is_names_units_order_and_period() {
+    let expected = contract_hash(
+        10_000,
+        [("position", "m"), ("tilt", "rad")],
+        [("left", "rad/s"), ("right", "rad/s")],
+    );
+    assert_eq!(config().contract_hash(), expected);
+}
+
+#[test]
+fn configurations_at_the_edge_are_accepted() {
+    let mut config = config();
+    config.damping_ms = 400;
+    config.trips[0].max = config.trips[0].min;
+    config.max_lifetime_ms = 1;
+    config.period_us = 1;
+    assert_eq!(Firmware::new(config).err(), None);
 }
 
 #[test]
 fn configurations_that_make_no_sense_are_refused() {
     type Change = fn(&mut surefoot_firmware::Config);
     let left = || surefoot_wire::Name::try_from("left").unwrap();
-    let cases: [(Change, ConfigError); 9] = [
+    let cases: [(Change, ConfigError); 13] = [
         (|config| config.period_us = 0, ConfigError::Period),
         (|config| config.action.clear(), ConfigError::NoChannel),
         (|config| config.observation.clear(), ConfigError::NoChannel),
@@ -268,7 +307,17 @@ fn configurations_that_make_no_sense_are_refused() {
         ),
         (|config| config.max_lifetime_ms = 0, ConfigError::Lifetime),
         (|config| config.damping_ms = 450, ConfigError::SafeTime),
+        (|config| config.sitting_ms = u16::MAX, ConfigError::SafeTime),
         (|config| config.trips[0].channel = 2, ConfigError::Trip(2)),
+        (
+            |config| config.trips[0].min = f32::NAN,
+            ConfigError::Trip(1),
+        ),
+        (
+            |config| config.trips[0].max = f32::NAN,
+            ConfigError::Trip(1),
+        ),
+        (|config| config.trips[0].max = -0.6, ConfigError::Trip(1)),
     ];
     for (change, error) in cases {
         let mut config = config();

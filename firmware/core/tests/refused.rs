@@ -84,6 +84,7 @@ fn a_command_beyond_the_limits_is_executed_at_the_limit_and_counted() {
     let mut bench = Bench::armed();
     bench.send(&bench.command(1, 30, &[11.0, -1e30]));
     assert_eq!(bench.step(), [10.0, -10.0]);
+    assert_eq!(bench.counters().clamped, 1);
     bench.send(&bench.command(2, 30, &[10.0, -10.0]));
     assert_eq!(bench.counters().clamped, 1);
 }

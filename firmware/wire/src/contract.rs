@@ -92,7 +92,17 @@ fn add_list<'a>(
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+
     use super::*;
+
+    #[test]
+    fn kinds_are_named_as_in_messages_for_people() {
+        assert_eq!(ChannelKind::Observation.to_string(), "observation");
+        assert_eq!(ChannelKind::Action.to_string(), "action");
+    }
 
     #[test]
     fn hash_is_stable_over_releases() {

@@ -42,11 +42,22 @@ pub enum Refusal {
     /// A command whose lifetime is zero or longer than the robot allows.
     #[error("a lifetime that is zero or longer than the robot allows")]
     Lifetime,
+    /// Arming while a measurement that stopped the robot has not recovered.
+    #[error(
+        "arming before the current, temperature or battery that stopped the robot has recovered"
+    )]
+    NotRecovered,
+    /// Arming a robot that was latched off because it reset again and again.
+    #[error("arming a robot that reset again and again: find out why, then switch it off and on")]
+    LatchedOff,
+    /// In keyed mode, a frame without proof that the host sent it, now and for the first time.
+    #[error("a forged or repeated frame")]
+    Forged,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`Counters`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::BadFrame,
         Self::OverlongFrame,
         Self::Version,
@@ -59,6 +70,9 @@ impl Refusal {
         Self::Shape,
         Self::NotFinite,
         Self::Lifetime,
+        Self::NotRecovered,
+        Self::LatchedOff,
+        Self::Forged,
     ];
 }
 
@@ -113,6 +127,6 @@ mod tests {
         for (index, reason) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(counters.refused(reason), index as u32 + 1);
         }
-        assert_eq!(counters.refused_in_all(), (1..=12).sum::<u32>());
+        assert_eq!(counters.refused_in_all(), (1..=15).sum::<u32>());
     }
 }

@@ -160,6 +160,16 @@ pub enum EventKind {
     },
     /// Something was refused. At most one of these a tick period; [`Counters`] has them all.
     Refused(Refusal),
+    /// An observation channel began to take strength away.
+    Weakened {
+        /// Its place in the list.
+        channel: u8,
+    },
+    /// An observation channel gave all strength back.
+    Recovered {
+        /// Its place in the list.
+        channel: u8,
+    },
 }
 
 /// Why a robot changed its mode.
@@ -177,8 +187,8 @@ pub enum Cause {
     /// The last command's lifetime ended, or no command came after arming.
     #[error("the last command's lifetime ended")]
     LifetimeEnded,
-    /// An observation channel left its range.
-    #[error("observation channel {channel} left its range")]
+    /// An observation channel left its range, or took all strength away.
+    #[error("observation channel {channel} left its range or is exhausted")]
     Tripped {
         /// Its place in the list.
         channel: u8,
@@ -197,4 +207,22 @@ pub struct Limit {
     pub max: f32,
     /// The fastest change, in the channel's unit a second.
     pub rate: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn motors_are_driven_under_command_and_while_going_safe() {
+        for (mode, driven) in [
+            (Mode::Disarmed, false),
+            (Mode::Armed, true),
+            (Mode::Damping, true),
+            (Mode::Sitting, true),
+            (Mode::Off, false),
+        ] {
+            assert_eq!(mode.drivers_enabled(), driven, "{mode:?}");
+        }
+    }
 }

@@ -41,6 +41,7 @@ pub fn config() -> Config {
         }]
         .into_iter()
         .collect(),
+        derates: [].into_iter().collect(),
     }
 }
 
