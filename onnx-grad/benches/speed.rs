@@ -184,6 +184,14 @@ fn best(repeats: usize, mut run: impl FnMut()) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
+/// The largest memory that this process has held; 0 where the system does not say.
+fn peak_megabytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<usize>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
+
 fn main() {
     let bytes = model_bytes();
     let read = || Model::read(&bytes).unwrap();
@@ -213,9 +221,10 @@ fn main() {
         let tensors = session.tensors(&inputs);
         let time = best(repeats, || session.execute(&tensors));
         println!(
-            "{name}: {time:.2} ms, {} nodes, {:.2} GFLOP",
+            "{name}: {time:.2} ms, {} nodes, {:.2} GFLOP, peak memory so far {} MB",
             derived.node_count(),
-            derived.flops() as f64 / 1e9
+            derived.flops() as f64 / 1e9,
+            peak_megabytes()
         );
     }
 }

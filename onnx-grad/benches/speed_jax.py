@@ -8,6 +8,7 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.sched_setaffinity(0, {0})
 
+import resource
 import time
 
 import jax
@@ -85,6 +86,11 @@ def best(repeats, run):
 
 x, y = normal(ROWS, STATE + ACTION), normal(ROWS, STATE)
 batch = [normal(TASKS, ROWS, STATE + ACTION), normal(TASKS, ROWS, STATE)] * 2
-print(f"adapt: {best(200, lambda: adapt(theta, x, y)):.2f} ms")
-print(f"maml: {best(5, lambda: maml(theta, *batch)):.2f} ms")
-print(f"maml, low-rank by hand: {best(20, lambda: maml_low_rank(theta, *batch)):.2f} ms")
+for name, repeats, run in [
+    ("adapt", 200, lambda: adapt(theta, x, y)),
+    ("maml, low-rank by hand", 20, lambda: maml_low_rank(theta, *batch)),
+    ("maml", 5, lambda: maml(theta, *batch)),
+]:
+    time_ms = best(repeats, run)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{name}: {time_ms:.2f} ms, peak memory so far {peak} MB")
