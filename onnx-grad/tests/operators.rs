@@ -388,3 +388,42 @@ fn the_norm_of_nothing_has_no_gradient() {
         assert_eq!(results[1][..3], [0.0; 3]);
     }
 }
+
+#[test]
+fn masks_are_those_of_onnx_runtime() {
+    let compare = |op: &str| vec![node(op, &["a", "b"], &["mask"], vec![])];
+    let logic = |op: &str| {
+        vec![
+            node("Less", &["a", "b"], &["less"], vec![]),
+            node("Greater", &["a", "zero"], &["positive"], vec![]),
+            node(op, &["less", "positive"], &["mask"], vec![]),
+        ]
+    };
+    let mut chains: Vec<_> = ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]
+        .map(compare)
+        .into();
+    chains.extend(["And", "Or", "Xor"].map(logic));
+    chains.push(vec![
+        node("IsNaN", &["a"], &["nan"], vec![]),
+        node("Not", &["nan"], &["mask"], vec![]),
+    ]);
+    for mut nodes in chains {
+        let label = nodes.last().unwrap().op_type().to_owned();
+        nodes.push(node("Where", &["mask", "a", "ten"], &["y"], vec![]));
+        let constants = vec![floats("zero", &[], &[0.0]), floats("ten", &[], &[10.0])];
+        let inputs = [("a", vec![6]), ("b", vec![6])];
+        let file = bytes(&model(18, &inputs, nodes, constants, &[("y", vec![6])]));
+        let f = onnx_grad::Model::read(&file)
+            .and_then(|m| m.function(&[]))
+            .unwrap();
+        let a = vec![0.0, 1.0, -1.0, 2.0, f64::NAN, f64::INFINITY];
+        let b = vec![0.0, -1.0, 1.0, 2.0, 1.0, 1.0];
+        let exact: Vec<f32> = f.evaluate(&[&a, &b])[0].iter().map(|&x| x as f32).collect();
+        let found = &run_onnx(&file, &[(vec![6], a), (vec![6], b)], 1)[0];
+        // A NaN is neither above nor below: only `Equal` and its like, made of these two, call it equal.
+        let settled = |i: &usize| label == "Not" || *i != 4;
+        for i in (0..6).filter(settled) {
+            assert_eq!(exact[i], found[i], "{label}, entry {i}");
+        }
+    }
+}

@@ -44,6 +44,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
         })
     }),
     ("Identity", |_, c| Ok(vec![c.item(0)?])),
+    ("IsNaN", is_nan),
     ("LeakyRelu", |g, c| {
         let alpha = c.float("alpha", 0.01);
         activation(g, c, |g, x| {
@@ -303,6 +304,15 @@ fn equal(g: &mut Graph, c: &Call<'_>) -> Built {
     let differs = g.add(above, below);
     let one = g.scalar(1.0);
     Ok(vec![Item::bool(g.sub(one, differs))])
+}
+
+/// Every number is above -1 or below 0.
+fn is_nan(g: &mut Graph, c: &Call<'_>) -> Built {
+    let x = c.value(0)?;
+    let (low, zero, one) = (g.scalar(-1.0), g.scalar(0.0), g.scalar(1.0));
+    let (above, below) = (g.greater(x, low), g.greater(zero, x));
+    let number = g.max(above, below);
+    Ok(vec![Item::bool(g.sub(one, number))])
 }
 
 fn logic(g: &mut Graph, c: &Call<'_>, f: fn(&mut Graph, Value, Value) -> Value) -> Built {
