@@ -11,7 +11,7 @@ use std::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serialport::{SerialPort, TTYPort};
 use surefoot_firmware::{Config, Firmware};
-use surefoot_wire::{Counters, Mode};
+use surefoot_wire::{Counters, MAX_OBSERVATION, Mode};
 
 /// How soon an order is noticed while the line is silent.
 const LINE_POLL: Duration = Duration::from_millis(1);
@@ -56,10 +56,19 @@ impl Robot {
     /// If the system has no pseudo-terminal, or the configuration makes no sense.
     #[must_use]
     pub fn start(config: Config) -> Self {
+        Self::with(Firmware::new(config).expect("a configuration that makes sense"))
+    }
+
+    /// Puts a firmware on a new pseudo-terminal, with all measurements 0.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no pseudo-terminal.
+    #[must_use]
+    pub fn with(mut firmware: Firmware) -> Self {
         let (line, terminal) = TTYPort::pair().expect("a pseudo-terminal");
         let port = terminal.name().expect("a pseudo-terminal has a name");
-        let observation = vec![0.0; config.observation.len()];
-        let mut firmware = Firmware::new(config).expect("a configuration that makes sense");
+        let observation = vec![0.0; MAX_OBSERVATION];
         firmware.step(0, &observation);
         // SAFETY: `line` owns the descriptor and lives longer than this borrow of it.
         let descriptor = unsafe { BorrowedFd::borrow_raw(line.as_raw_fd()) };

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use surefoot::model::{Contract, DynamicsModel, Pose, Runtime, derive};
+use surefoot::model::{self, Case, Contract, DynamicsModel, Pose, Runtime, derive};
 use surefoot::robot::Robot;
 
 /// Tell what a model is, what is derived from it, and what would stop it from being used.
@@ -19,6 +19,12 @@ pub struct Inspect {
     /// Check it against this robot too, and use its planner's settings.
     #[arg(long, value_name = "ROBOT.toml")]
     robot: Option<PathBuf>,
+    /// Compute the gradients of a case instead, to check them against your own framework. The case: {"inputs": {name: nested
+    /// list}, "output": name, "target": nested list, "parameters": [names] (optional), "inner_step": x (optional), "query":
+    /// {"inputs", "target"} (optional)}. The answer, one JSON object: loss (mean squared error), output, parameter_gradients,
+    /// input_gradients, meta_gradients (of the query's loss after one inner step), all lists flat.
+    #[arg(long, value_name = "CASE.json")]
+    gradients: Option<PathBuf>,
     /// Print one JSON object: opset, parameters [{name, shape, step}], contract (null if it has none), graphs {name: {nodes,
     /// flops}}, flops_a_tick, usable, obstacles [text].
     #[arg(long)]
@@ -32,7 +38,16 @@ const HORIZON: usize = 10;
 impl Inspect {
     /// Inspects the model.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let bytes = std::fs::read(&self.model).with_context(|| self.model.display().to_string())?;
+        if let Some(case) = &self.gradients {
+            let json = std::fs::read_to_string(case).with_context(|| case.display().to_string())?;
+            let case = Case::from_json(&json).with_context(|| case.display().to_string())?;
+            let model = onnx_grad::Model::open(&self.model)
+                .with_context(|| self.model.display().to_string())?;
+            let gradients = case.compute(&model, &Runtime::load()?)?;
+            say!("{}", serde_json::to_string(&gradients)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let bytes = model::read(&self.model).with_context(|| self.model.display().to_string())?;
         let onnx =
             onnx_grad::Model::read(&bytes).with_context(|| self.model.display().to_string())?;
         let robot = self.robot.as_deref().map(Robot::read).transpose()?;

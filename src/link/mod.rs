@@ -7,6 +7,7 @@
 mod contract;
 mod error;
 mod faults;
+mod frames;
 mod pair;
 mod serial;
 mod session;

@@ -6,11 +6,14 @@ use std::{
 };
 
 use surefoot_wire::{
-    Cause, Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, PROTOCOL, Refusal,
-    SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
+    Cause, Channel, ChannelKind, Counters, EventKind, Key, Limit, PROTOCOL, Refusal, SCHEMA_HASH,
+    Sequence, Telemetry, ToHost, ToRobot,
 };
 
-use super::{Contract, Link, LinkError};
+use super::{
+    Contract, Link, LinkError,
+    frames::{Frames, Unheard},
+};
 use crate::guard::SafeCommand;
 
 /// How long an answer may take before the question is asked again.
@@ -33,6 +36,8 @@ pub struct RobotEvent {
 pub struct LineCounters {
     /// Frames that were damaged on the way to the host.
     pub bad_frames: u64,
+    /// In keyed mode, frames without proof that the robot sent them in this conversation, for the first time.
+    pub forged_frames: u64,
     /// Telemetry messages that did not arrive.
     pub lost_telemetry: u64,
     /// Telemetry messages that were dropped because they came twice or after a newer one.
@@ -43,7 +48,7 @@ pub struct LineCounters {
 #[derive(Debug)]
 pub struct Session<L> {
     link: L,
-    incoming: Incoming,
+    frames: Frames,
     contract_hash: u64,
     limits: Vec<Limit>,
     /// The session that the robot runs for us.
@@ -52,13 +57,6 @@ pub struct Session<L> {
     telemetry: Option<Sequence>,
     events: VecDeque<RobotEvent>,
     counters: LineCounters,
-}
-
-/// The bytes that came, and the frames in them.
-#[derive(Debug)]
-struct Incoming {
-    decoder: Decoder<ToHost>,
-    bytes: VecDeque<u8>,
 }
 
 /// What a robot says in its hello.
@@ -80,12 +78,32 @@ impl<L: Link> Session<L> {
     ///
     /// [`LinkError`]: no answer until `deadline`; another version, robot, tick period or channel, and then which; or the line.
     pub fn connect(link: L, expected: &Contract, deadline: Instant) -> Result<Self, LinkError> {
+        Self::start(link, Frames::plain(), expected, deadline)
+    }
+
+    /// As [`connect`](Self::connect), in keyed mode: robot and host prove to each other that they know the key, with every frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); a robot with another key, or none, is silent.
+    pub fn connect_keyed(
+        link: L,
+        key: Key,
+        expected: &Contract,
+        deadline: Instant,
+    ) -> Result<Self, LinkError> {
+        Self::start(link, Frames::keyed(key), expected, deadline)
+    }
+
+    fn start(
+        link: L,
+        frames: Frames,
+        expected: &Contract,
+        deadline: Instant,
+    ) -> Result<Self, LinkError> {
         let mut session = Self {
             link,
-            incoming: Incoming {
-                decoder: Decoder::new(),
-                bytes: VecDeque::new(),
-            },
+            frames,
             contract_hash: expected.hash(),
             limits: Vec::new(),
             armed: None,
@@ -165,7 +183,7 @@ impl<L: Link> Session<L> {
         })?;
         self.sequence = self.sequence.next();
         let sequence = self.sequence;
-        self.tell(&ToRobot::Command {
+        self.tell(ToRobot::Command {
             session,
             sequence,
             lifetime_ms: command.lifetime_ms(),
@@ -181,7 +199,7 @@ impl<L: Link> Session<L> {
     /// [`LinkError`] of the line. The robot then goes safe when the last command's lifetime ends.
     pub fn disarm(&mut self) -> Result<(), LinkError> {
         self.armed = None;
-        self.tell(&ToRobot::Disarm)
+        self.tell(ToRobot::Disarm)
     }
 
     /// What the robot accepted and refused. Telemetry that comes meanwhile is skipped.
@@ -376,7 +394,7 @@ impl<L: Link> Session<L> {
         mut answer: impl FnMut(&ToHost) -> Option<T>,
     ) -> Result<T, LinkError> {
         loop {
-            self.tell(question)?;
+            self.tell(question.clone())?;
             let ask_again = deadline.min(Instant::now() + ASK_AGAIN);
             loop {
                 match self.receive(awaited, ask_again) {
@@ -392,23 +410,22 @@ impl<L: Link> Session<L> {
         }
     }
 
-    fn tell(&mut self, message: &ToRobot) -> Result<(), LinkError> {
-        let mut buffer = [0; MAX_FRAME];
-        let frame = encode(message, &mut buffer).expect("MAX_FRAME holds every message");
-        self.link.write_all(frame)
+    fn tell(&mut self, message: ToRobot) -> Result<(), LinkError> {
+        self.frames.send(&mut self.link, message)
     }
 
     /// The next message that is neither damaged nor stale. Events are also kept for [`next_event`](Self::next_event).
     fn receive(&mut self, awaited: &'static str, deadline: Instant) -> Result<ToHost, LinkError> {
         loop {
-            match self.incoming.next(&mut self.link, deadline)? {
+            match self.frames.next(&mut self.link, deadline)? {
                 None => {
                     return Err(LinkError::Silent {
                         port: self.port(),
                         awaited,
                     });
                 }
-                Some(Err(_)) => self.counters.bad_frames += 1,
+                Some(Err(Unheard::Damaged)) => self.counters.bad_frames += 1,
+                Some(Err(Unheard::Forged)) => self.counters.forged_frames += 1,
                 Some(Ok(message)) => {
                     if self.note(&message) {
                         return Ok(message);
@@ -444,29 +461,6 @@ impl<L: Link> Session<L> {
             _ => {}
         }
         true
-    }
-}
-
-impl Incoming {
-    /// The next frame's message, or what is wrong with it; nothing if no frame ended until `deadline`.
-    fn next(
-        &mut self,
-        link: &mut impl Link,
-        deadline: Instant,
-    ) -> Result<Option<Result<ToHost, surefoot_wire::FrameError>>, LinkError> {
-        loop {
-            while let Some(byte) = self.bytes.pop_front() {
-                if let Some(frame) = self.decoder.push(byte) {
-                    return Ok(Some(frame));
-                }
-            }
-            let mut buffer = [0; 1024];
-            let count = link.read(&mut buffer, deadline)?;
-            if count == 0 {
-                return Ok(None);
-            }
-            self.bytes.extend(&buffer[..count]);
-        }
     }
 }
 

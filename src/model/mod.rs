@@ -3,13 +3,16 @@
 //! [`DynamicsModel::load`] reads the file, checks its contract and proves by the contract's self-check that this machine's
 //! ONNX Runtime computes what the model's author saw. [`mod@derive`] makes the graphs, [`Program`] runs one.
 
+mod case;
 mod contract;
 pub mod derive;
 mod program;
 mod runtime;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use case::{Case, CaseError, Gradients};
 pub use contract::{AdaptContract, Channel, Contract, MAX_WINDOW, SelfCheck, StateChannel};
 pub use derive::Pose;
 pub use program::{Clock, Program};
@@ -115,6 +118,26 @@ pub enum ModelError {
     },
 }
 
+/// The bytes of a model file. Tensors that lie in a side file are taken in, so that the bytes are the whole model.
+///
+/// # Errors
+/// [`ModelError::Read`] or [`ModelError::Onnx`].
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let bytes = std::fs::read(path).map_err(|error| ModelError::Read {
+        reason: error.to_string(),
+    })?;
+    let onnx = |error| ModelError::Onnx(Box::new(error));
+    match onnx_grad::Model::read(&bytes) {
+        Err(onnx_grad::Error::ExternalData { .. }) => {
+            let model = onnx_grad::Model::open(path).map_err(onnx)?;
+            model
+                .write(&BTreeMap::new(), &BTreeMap::new())
+                .map_err(onnx)
+        }
+        _ => Ok(bytes),
+    }
+}
+
 impl ModelError {
     fn of_file(self, path: &Path) -> Self {
         Self::File {
@@ -143,12 +166,7 @@ impl DynamicsModel {
     /// # Errors
     /// [`ModelError`], which names the file, key, node or state.
     pub fn load(path: &Path, runtime: &Runtime) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            ModelError::Read {
-                reason: error.to_string(),
-            }
-            .of_file(path)
-        })?;
+        let bytes = read(path).map_err(|error| error.of_file(path))?;
         Self::from_bytes(bytes, path, runtime)
     }
 

@@ -4,15 +4,14 @@ mod talk;
 
 use heapless::Vec;
 use surefoot_wire::{
-    Cause, Counters, Decoder, EventKind, FrameError, MAX_ACTION, MAX_OBSERVATION, Mode, Refusal,
-    Sequence, Telemetry, ToHost, ToRobot,
+    Cause, Counters, EventKind, Key, MAX_ACTION, MAX_OBSERVATION, Mode, Sequence, Telemetry, ToHost,
 };
 
 use crate::{
     Config, ConfigError, MAX_DERATES,
     derate::{Change, Derating},
     limits::Limiter,
-    outbox::Outbox,
+    line::Line,
     state::State,
     telemetry::Telemeter,
 };
@@ -39,8 +38,7 @@ pub struct Firmware {
     deratings: Vec<Derating, MAX_DERATES>,
     latched_off: bool,
     contract_hash: u64,
-    decoder: Decoder<ToRobot>,
-    outbox: Outbox,
+    line: Line,
     counters: Counters,
     /// Whether a host of our version has said hello: nothing is sent unasked before.
     greeted: bool,
@@ -71,8 +69,7 @@ impl Firmware {
             deratings: config.derates.iter().copied().map(Derating::new).collect(),
             latched_off: false,
             contract_hash: config.contract_hash(),
-            decoder: Decoder::new(),
-            outbox: Outbox::default(),
+            line: Line::plain(),
             counters: Counters::default(),
             greeted: false,
             offered: None,
@@ -97,6 +94,16 @@ impl Firmware {
         }
     }
 
+    /// The same firmware in keyed mode (see [`RobotSeal`](surefoot_wire::RobotSeal)): it hears only hosts that know the key. `start`
+    /// must never have been used before with this key.
+    #[must_use]
+    pub fn keyed(self, key: Key, start: u64) -> Self {
+        Self {
+            line: Line::keyed(key, start),
+            ..self
+        }
+    }
+
     /// What it accepted and refused so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -107,11 +114,9 @@ impl Firmware {
     pub fn receive(&mut self, now_us: u64, bytes: &[u8]) {
         self.pass_time(now_us);
         for byte in bytes {
-            let outcome = match self.decoder.push(*byte) {
+            let outcome = match self.line.push(*byte) {
                 None => continue,
-                Some(Ok(message)) => self.handle(now_us, message),
-                Some(Err(FrameError::TooLong)) => Err(Refusal::OverlongFrame),
-                Some(Err(_)) => Err(Refusal::BadFrame),
+                Some(heard) => heard.and_then(|message| self.handle(now_us, message)),
             };
             if let Err(reason) = outcome {
                 self.refuse(now_us, reason);
@@ -131,7 +136,7 @@ impl Firmware {
         self.telemeter.applied(&self.setpoints, elapsed_us);
         if let Some((sequence, applied)) = self.telemeter.poll(now_us) {
             self.refusal_told = false;
-            self.tell(&ToHost::Telemetry(Telemetry {
+            self.tell(ToHost::Telemetry(Telemetry {
                 sequence,
                 time_us: now_us,
                 mode: self.state.mode(),
@@ -152,7 +157,7 @@ impl Firmware {
 
     /// Moves bytes for the host to `out`, as many as there are or fit. Returns how many.
     pub fn transmit(&mut self, out: &mut [u8]) -> usize {
-        self.outbox.take(out)
+        self.line.take(out)
     }
 
     /// Lets the state change that time alone changes.
@@ -188,7 +193,7 @@ impl Firmware {
                     Change::Weakened => EventKind::Weakened { channel },
                     Change::Recovered => EventKind::Recovered { channel },
                 };
-                self.tell(&ToHost::Event {
+                self.tell(ToHost::Event {
                     time_us: now_us,
                     kind,
                 });
@@ -224,7 +229,7 @@ impl Firmware {
     fn tell_mode(&mut self, time_us: u64, cause: Cause) {
         let mode = self.state.mode();
         let kind = EventKind::Mode { mode, cause };
-        self.tell(&ToHost::Event { time_us, kind });
+        self.tell(ToHost::Event { time_us, kind });
     }
 
     /// Moves every setpoint towards what the state wants of it, as far as its limit allows.

@@ -17,6 +17,8 @@
 //! - it stays so until it is armed again, with a session that no earlier arming used;
 //! - every action is within its limits and its rate, in every mode.
 //!
+//! On a line that others can reach, [`Firmware::keyed`] hears only hosts that know the robot's key.
+//!
 //! For the board there are also a [`Watchdog`] that wants every part to check in, and [`resets`] that latch off a robot which starts
 //! again and again.
 //!
@@ -56,7 +58,7 @@ mod config;
 mod derate;
 mod firmware;
 pub mod limits;
-mod outbox;
+mod line;
 pub mod resets;
 mod state;
 mod telemetry;

@@ -147,6 +147,20 @@ fn a_session_is_taken_up_once() {
 }
 
 #[test]
+fn robots_that_start_at_other_times_offer_other_sessions() {
+    let offered = |now_us| {
+        let mut bench = Bench::new(config());
+        bench.now_us = now_us;
+        bench.hello();
+        bench.session
+    };
+    let sessions: Vec<u32> = (0..100).map(|index| offered(1 + index * 1_003)).collect();
+    for (index, session) in sessions.iter().enumerate() {
+        assert!(!sessions[..index].contains(session));
+    }
+}
+
+#[test]
 fn arming_again_in_the_running_session_changes_nothing() {
     let mut bench = Bench::armed();
     let session = bench.session;
@@ -239,6 +253,10 @@ fn a_host_that_does_not_read_costs_messages_not_safety() {
     }
     assert_eq!(bench.mode(), Mode::Off);
     assert!(bench.firmware.counters().unsent > 0);
+    // What was not lost is whole.
+    let heard = bench.heard.len();
+    bench.give(&[]);
+    assert!(bench.heard.len() > heard + 10);
 }
 
 #[test]

@@ -117,6 +117,15 @@ fn a_missing_measurement_trips_and_is_told_as_nan() {
 }
 
 #[test]
+fn a_setpoint_is_the_commanded_value_bit_for_bit() {
+    let mut bench = Bench::armed();
+    for (sequence, value) in (1..).zip([0.1, -0.3, 1e-7, 7.7]) {
+        bench.send(&bench.command(sequence, 50, &[value, value]));
+        assert_eq!(bench.step(), [value, value]);
+    }
+}
+
+#[test]
 fn a_late_command_leaves_the_next_of_the_planned_actions() {
     let mut bench = Bench::armed();
     bench.send(&bench.command(1, 45, &[1.0, -1.0, 2.0, -2.0, 3.0, -3.0]));
@@ -161,6 +170,29 @@ fn telemetry_tells_the_mean_of_what_was_applied() {
         assert_eq!(telemetry.mode, Mode::Armed);
         assert_eq!(telemetry.last_command, Some(Sequence(7)));
         assert_eq!(telemetry.observation[0], 10.0 * (index as f32 + 1.0));
+    }
+}
+
+#[test]
+fn telemetry_that_was_late_is_back_on_its_grid() {
+    let mut bench = Bench::armed();
+    for stall_us in [9_999, 10_000, 10_001, 35_000, 3_999] {
+        bench.now_us += stall_us;
+        bench.step();
+    }
+    (0..100).for_each(|_| drop(bench.step()));
+    let times: Vec<u64> = bench
+        .telemetry()
+        .iter()
+        .map(|telemetry| telemetry.time_us)
+        .collect();
+    // One for each stall that a period ended in, and then one in each period that began at 1 ms.
+    assert_eq!(times[..4], [11_999, 22_999, 34_000, 70_000]);
+    for (before, after) in times[5..].iter().zip(&times[6..]) {
+        assert_eq!(after - before, 10_000);
+    }
+    for (index, telemetry) in bench.telemetry().iter().enumerate() {
+        assert_eq!(telemetry.sequence, Sequence(index as u16));
     }
 }
 

@@ -50,11 +50,14 @@ pub enum Refusal {
     /// Arming a robot that was latched off because it reset again and again.
     #[error("arming a robot that reset again and again: find out why, then switch it off and on")]
     LatchedOff,
+    /// In keyed mode, a frame without proof that the host sent it, now and for the first time.
+    #[error("a forged or repeated frame")]
+    Forged,
 }
 
 impl Refusal {
     /// Every reason, in the order of [`Counters`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadFrame,
         Self::OverlongFrame,
         Self::Version,
@@ -69,6 +72,7 @@ impl Refusal {
         Self::Lifetime,
         Self::NotRecovered,
         Self::LatchedOff,
+        Self::Forged,
     ];
 }
 
@@ -123,6 +127,6 @@ mod tests {
         for (index, reason) in Refusal::ALL.into_iter().enumerate() {
             assert_eq!(counters.refused(reason), index as u32 + 1);
         }
-        assert_eq!(counters.refused_in_all(), (1..=14).sum::<u32>());
+        assert_eq!(counters.refused_in_all(), (1..=15).sum::<u32>());
     }
 }

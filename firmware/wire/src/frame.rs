@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// No frame of either direction is longer, its zero included, bytes.
-pub const MAX_FRAME: usize = 540;
+pub const MAX_FRAME: usize = 566;
 
 /// Why a frame was not made or not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,12 +25,14 @@
 mod contract;
 mod counters;
 mod frame;
+mod keyed;
 mod message;
 mod sequence;
 
 pub use contract::{Channel, ChannelKind, MAX_NAME, MAX_UNIT, Name, TooLong, Unit, contract_hash};
 pub use counters::{Counters, Refusal};
 pub use frame::{Decoder, FrameError, MAX_FRAME, encode};
+pub use keyed::{HostSeal, Key, RobotSeal, Sealed};
 pub use message::{
     Cause, EventKind, Limit, Mode, PROTOCOL, SCHEMA_HASH, Telemetry, ToHost, ToRobot,
 };

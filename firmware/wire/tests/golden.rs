@@ -2,8 +2,8 @@
 //! [`surefoot_wire::PROTOCOL`] if old and new cannot talk to each other.
 
 use surefoot_wire::{
-    Cause, Channel, ChannelKind, Counters, Decoder, EventKind, Limit, MAX_FRAME, Mode, Name,
-    PROTOCOL, Refusal, SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
+    Cause, Channel, ChannelKind, Counters, Decoder, EventKind, HostSeal, Key, Limit, MAX_FRAME,
+    Mode, Name, PROTOCOL, Refusal, SCHEMA_HASH, Sequence, Telemetry, ToHost, ToRobot, encode,
 };
 
 fn check<M>(message: M, golden: &str)
@@ -22,7 +22,7 @@ where
 #[test]
 fn versions() {
     assert_eq!(PROTOCOL, 1);
-    assert_eq!(SCHEMA_HASH, 0x3e7f_97f1_2547_605a, "{SCHEMA_HASH:#018x}");
+    assert_eq!(SCHEMA_HASH, 0xb018_1518_7821_4000, "{SCHEMA_HASH:#018x}");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn to_host() {
     counters.count(Refusal::Stale);
     check(
         ToHost::Counters(counters),
-        "0402e807010101010101010101020101010101055aee9f5d00",
+        "0402e8070101010101010101010201010101010105543ee76800",
     );
     check(
         ToHost::Telemetry(Telemetry {
@@ -125,5 +125,14 @@ fn to_host() {
             kind: EventKind::Refused(Refusal::NotFinite),
         },
         "090406010a6c3cb49a00",
+    );
+}
+
+#[test]
+fn sealed() {
+    let mut host = HostSeal::new(Key::new(*b"sixteen bytes ok"), 0x0123_4567_89ab_cdef);
+    check(
+        host.seal(ToRobot::Disarm).unwrap(),
+        "1705efcdab8967452301013a4ce8eecf549571bbd91dfa00",
     );
 }

@@ -19,7 +19,7 @@ impl Firmware {
             ToRobot::DescribeChannel { kind, index } => self.describe(kind, index),
             ToRobot::ReadCounters => {
                 let counters = ToHost::Counters(self.counters.clone());
-                self.tell(&counters);
+                self.tell(counters);
                 Ok(())
             }
             ToRobot::Arm {
@@ -53,7 +53,7 @@ impl Firmware {
             limits: self.limiters.iter().map(Limiter::limit).collect(),
             session,
         };
-        self.tell(&hello);
+        self.tell(hello);
         self.greeted |= same_version;
         same_version.then_some(()).ok_or(Refusal::Version)
     }
@@ -79,7 +79,7 @@ impl Firmware {
             ChannelKind::Action => self.config.action.get(place).map(|action| &action.channel),
         };
         let channel = channel.ok_or(Refusal::NoSuchChannel)?.clone();
-        self.tell(&ToHost::Channel {
+        self.tell(ToHost::Channel {
             kind,
             index,
             channel,
@@ -165,7 +165,7 @@ impl Firmware {
     pub(super) fn refuse(&mut self, now_us: u64, reason: Refusal) {
         self.counters.count(reason);
         if !core::mem::replace(&mut self.refusal_told, true) {
-            self.tell(&ToHost::Event {
+            self.tell(ToHost::Event {
                 time_us: now_us,
                 kind: EventKind::Refused(reason),
             });
@@ -173,9 +173,9 @@ impl Firmware {
     }
 
     /// Puts a message for the host in the outbox. Only a hello is said to a host that has not said a proper one.
-    pub(super) fn tell(&mut self, message: &ToHost) {
+    pub(super) fn tell(&mut self, message: ToHost) {
         let wanted = self.greeted || matches!(message, ToHost::Hello { .. });
-        if wanted && !self.outbox.put(message) {
+        if wanted && !self.line.put(message) {
             self.counters.unsent = self.counters.unsent.saturating_add(1);
         }
     }
