@@ -266,6 +266,30 @@ fn the_same_model_gives_the_same_bytes_and_the_same_bits() {
 }
 
 #[test]
+fn every_opset_from_13_to_26_runs_and_gives_the_same() {
+    let mut g = Graph::new();
+    let x = g.input("x", &[3, 4]);
+    let top = g.reduce_max(x, &[1], true);
+    let below = g.sub(x, top);
+    let soft = g.softplus(below);
+    let kept = g.gather(soft, 1, &[2, 0, 2]);
+    let padded = g.pad(kept, 0, 1, 0);
+    let turned = g.mm(padded, kept, false, true);
+    let sum = g.reduce_sum(turned, &[0, 1], false);
+    let gradient = g.gradient(sum, &[x])[0];
+    let f = g.finish(&[("sum", sum), ("gradient", gradient)]);
+    let x = Random(4).tensor(12, -1.0, 1.0);
+    let exact = f.evaluate(&[&x]);
+    for opset in 13..=26 {
+        let found = run_onnx(&f.to_onnx(opset), &[(vec![3, 4], x.clone())], 1);
+        for (found, exact) in found.iter().zip(&exact) {
+            let found: Vec<f64> = found.iter().map(|&x| f64::from(x)).collect();
+            assert!(relative_error(&found, exact, 0.0) < 1e-5, "opset {opset}");
+        }
+    }
+}
+
+#[test]
 fn what_is_written_can_be_read_again() {
     let model = Model::read(include_bytes!("fixtures/maml.onnx")).unwrap();
     let f = |rows| model.function(&[("batch", rows)]).unwrap();

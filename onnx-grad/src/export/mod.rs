@@ -4,7 +4,7 @@ mod gemm;
 mod ops;
 
 use crate::function::Function;
-use crate::ir::{Binary, Op, Value};
+use crate::ir::{Op, Value};
 use crate::proto::tensor_proto::DataType;
 use crate::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -140,13 +140,28 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The name of a value as a float tensor.
+    /// The name of a value as a float tensor. A constant is written when it is first asked for, as fused ones never are.
     fn name(&mut self, v: Value) -> String {
-        let name = match &self.names[v.index()] {
-            Some(name) => name.clone(),
-            None => format!("{}{}", self.prefix, v.0),
-        };
+        if let Some(name) = &self.names[v.index()] {
+            return name.clone();
+        }
+        let name = format!("{}{}", self.prefix, v.0);
         self.names[v.index()] = Some(name.clone());
+        let node = &self.f.nodes[v.index()];
+        if let Op::Constant(data) = &node.op {
+            self.initializers.push(TensorProto {
+                name: Some(name.clone()),
+                dims: node.shape.iter().map(|&d| d as i64).collect(),
+                data_type: Some(DataType::Float as i32),
+                raw_data: Some(
+                    data.0
+                        .iter()
+                        .flat_map(|&x| (x as f32).to_le_bytes())
+                        .collect(),
+                ),
+                ..Default::default()
+            });
+        }
         name
     }
 
@@ -155,7 +170,7 @@ impl<'a> Writer<'a> {
         if let Some(name) = self.bools.get(&v) {
             return name.clone();
         }
-        let name = format!("{}{}b", self.prefix, v.0);
+        let name = self.mask_name(v);
         let source = self.name(v);
         self.push(
             "Cast",
@@ -165,6 +180,10 @@ impl<'a> Writer<'a> {
         );
         self.bools.insert(v, name.clone());
         name
+    }
+
+    fn mask_name(&self, v: Value) -> String {
+        format!("{}{}b", self.prefix, v.0)
     }
 
     /// True if some reader of `v` needs it as a float tensor.
@@ -211,25 +230,6 @@ impl<'a> Writer<'a> {
             attribute,
             ..Default::default()
         });
-    }
-
-    fn write_comparison(&mut self, v: Value, inputs: Vec<String>) {
-        let name = format!("{}{}b", self.prefix, v.0);
-        self.push("Greater", inputs, name.clone(), vec![]);
-        if self.read_as_float(v) {
-            let float = self.name(v);
-            self.push(
-                "Cast",
-                vec![name.clone()],
-                float,
-                vec![int("to", DataType::Float as i64)],
-            );
-        }
-        self.bools.insert(v, name);
-    }
-
-    fn is_comparison(op: &Op) -> bool {
-        *op == Op::Binary(Binary::Greater)
     }
 }
 

@@ -3,47 +3,53 @@
 use super::gemm::Product;
 use super::{MICROSOFT, Writer, float, int, ints};
 use crate::ir::{Binary, Op, Reduce, Unary, Value};
-use crate::proto::TensorProto;
 use crate::proto::tensor_proto::DataType;
+use crate::proto::{AttributeProto, TensorProto};
 
 impl Writer<'_> {
     /// One value by its own operator.
     pub(super) fn write_value(&mut self, v: Value) {
         let f = self.f;
         let node = &f.nodes[v.index()];
-        match &node.op {
-            Op::Input(_) => return,
-            Op::Constant(data) => return self.write_constant(v, &data.0),
-            Op::Select => {
-                let inputs = vec![
-                    self.mask(node.inputs[0]),
-                    self.name(node.inputs[1]),
-                    self.name(node.inputs[2]),
-                ];
+        match (&node.op, &node.inputs[..]) {
+            (Op::Input(_) | Op::Constant(_), _) => {}
+            (Op::Unary(Unary::Softplus), &[x]) => self.write_softplus(x, v),
+            (Op::Binary(Binary::Greater), &[a, b]) => self.write_comparison(a, b, v),
+            (Op::Binary(Binary::Div), &[one, x]) if self.is_one(one) => {
+                let (input, output) = (self.name(x), self.name(v));
+                self.push("Reciprocal", vec![input], output, vec![]);
+            }
+            (Op::Select, &[mask, a, b]) => {
+                let inputs = vec![self.mask(mask), self.name(a), self.name(b)];
                 let output = self.name(v);
-                return self.push("Where", inputs, output, vec![]);
+                self.push("Where", inputs, output, vec![]);
             }
-            _ => {}
+            (Op::MatMul { ta, tb }, &[a, b]) => {
+                self.write_product(v, &Product::plain(a, b, *ta, *tb))
+            }
+            (op, operands) => {
+                let mut inputs = operands.iter().map(|&input| self.name(input)).collect();
+                let (op, attributes) = self.form(op, node.shape.len(), &mut inputs);
+                let output = self.name(v);
+                self.push(op, inputs, output, attributes);
+            }
         }
-        let mut inputs: Vec<String> = node.inputs.iter().map(|&input| self.name(input)).collect();
-        if Self::is_comparison(&node.op) {
-            return self.write_comparison(v, inputs);
-        }
-        let output = self.name(v);
-        let (op, attributes) = match &node.op {
-            Op::Input(_) | Op::Constant(_) | Op::Select => return,
-            Op::SpdInverse => unreachable!("inverses are spelt out before"),
-            Op::Unary(Unary::Softplus) => return self.write_softplus(&inputs[0], output),
+    }
+
+    /// The ONNX operator that an operator with a result of `rank` axes is, and its attributes; settings that ONNX takes as
+    /// operands are appended to them.
+    ///
+    /// # Panics
+    /// For operators with a form of their own in [`Writer::write_value`].
+    fn form(
+        &mut self,
+        op: &Op,
+        rank: usize,
+        inputs: &mut Vec<String>,
+    ) -> (&'static str, Vec<AttributeProto>) {
+        match op {
             Op::Unary(f) => (unary(*f), vec![]),
-            Op::Binary(Binary::Div) if self.is_one(node.inputs[0]) => {
-                inputs.remove(0);
-                ("Reciprocal", vec![])
-            }
             Op::Binary(f) => (binary(*f), vec![]),
-            Op::MatMul { ta, tb } => {
-                let product = Product::plain(node.inputs[0], node.inputs[1], *ta, *tb);
-                return self.write_product(v, &product);
-            }
             Op::Reduce {
                 kind: Reduce::Sum,
                 axes,
@@ -95,10 +101,9 @@ impl Writer<'_> {
                 before,
                 after,
             } => {
-                let rank = node.shape.len();
                 let mut amounts = vec![0; 2 * rank];
                 amounts[*axis] = *before;
-                amounts[rank + axis] = *after;
+                amounts[rank + *axis] = *after;
                 inputs.push(self.integers(&amounts));
                 ("Pad", vec![])
             }
@@ -107,35 +112,20 @@ impl Writer<'_> {
                 inputs.push(self.integers(indices));
                 ("Gather", vec![int("axis", *axis as i64)])
             }
-        };
-        self.push(op, inputs, output, attributes);
-    }
-
-    fn write_constant(&mut self, v: Value, data: &[f64]) {
-        let name = self.name(v);
-        self.initializers.push(TensorProto {
-            name: Some(name),
-            dims: self.f.nodes[v.index()]
-                .shape
-                .iter()
-                .map(|&d| d as i64)
-                .collect(),
-            data_type: Some(DataType::Float as i32),
-            raw_data: Some(
-                data.iter()
-                    .flat_map(|&x| (x as f32).to_le_bytes())
-                    .collect(),
-            ),
-            ..Default::default()
-        });
+            Op::Input(_) | Op::Constant(_) | Op::Select | Op::MatMul { .. } | Op::SpdInverse => {
+                unreachable!("{op:?} has a form of its own, or is spelt out before")
+            }
+        }
     }
 
     /// `max(x, 0) + log(1 + exp(-|x|))`: ONNX Runtime's own Softplus is about 30 times slower than a Tanh.
-    fn write_softplus(&mut self, x: &str, output: String) {
+    fn write_softplus(&mut self, x: Value, v: Value) {
+        let (x, output) = (self.name(x), self.name(v));
         let one = self.number(1.0);
-        let step = |i: usize| format!("{output}.{i}");
-        self.push("Relu", vec![x.to_owned()], step(0), vec![]);
-        self.push("Abs", vec![x.to_owned()], step(1), vec![]);
+        let names: [String; 6] = std::array::from_fn(|i| format!("{}{}s{i}", self.prefix, v.0));
+        let step = |i: usize| names[i].clone();
+        self.push("Relu", vec![x.clone()], step(0), vec![]);
+        self.push("Abs", vec![x.clone()], step(1), vec![]);
         self.push("Neg", vec![step(1)], step(2), vec![]);
         self.push("Exp", vec![step(2)], step(3), vec![]);
         self.push("Add", vec![step(3), one], step(4), vec![]);
@@ -155,6 +145,23 @@ impl Writer<'_> {
             });
         }
         name
+    }
+
+    /// A mask is written as booleans, and as floats too where some reader needs those.
+    fn write_comparison(&mut self, a: Value, b: Value, v: Value) {
+        let inputs = vec![self.name(a), self.name(b)];
+        let mask = self.mask_name(v);
+        self.push("Greater", inputs, mask.clone(), vec![]);
+        if self.read_as_float(v) {
+            let float = self.name(v);
+            self.push(
+                "Cast",
+                vec![mask.clone()],
+                float,
+                vec![int("to", DataType::Float as i64)],
+            );
+        }
+        self.bools.insert(v, mask);
     }
 
     fn is_one(&self, v: Value) -> bool {

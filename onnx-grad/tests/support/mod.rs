@@ -1,6 +1,8 @@
-//! What several tests share: seeded numbers, single-node models, finite differences, ONNX Runtime.
+//! What several tests share: seeded numbers, models by hand, finite differences, ONNX Runtime.
 
 #![allow(dead_code)]
+
+pub mod case;
 
 use onnx_grad::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
