@@ -57,7 +57,7 @@ pub enum ModelError {
     },
     /// A contract key is missing.
     #[error(
-        "the model has no `surefoot.{key}` in its metadata; models made by `surefoot train` have it, add it to others"
+        "the model has no `surefoot.{key}` in its metadata; `surefoot train` writes the contract, the README tells how to add it to other models"
     )]
     ContractMissing {
         /// The key, without its prefix.
