@@ -38,7 +38,8 @@
 //! - [`train`] makes such a model from logs or from simulated robots: the same file, the same derivation, one more graph.
 //! - [`robot`] is robot.toml, [`report`] the page that a person reads, [`native`] where the libraries are.
 //!
-//! `link`, `state`, `model`, `adapt`, `plan` and `guard` know each other only by their data; `tick` alone composes them.
+//! `adapt` and `plan` stand on `model`, `adapt` on `state` too; otherwise the steps of a tick do not know each other, and `tick`
+//! alone composes them (tests/layers.rs checks it).
 
 pub mod adapt;
 pub mod guard;

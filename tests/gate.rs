@@ -11,7 +11,7 @@ use surefoot::model::{DynamicsModel, Program, Runtime, derive};
 use surefoot::robot::{AdaptSettings, Rule};
 use surefoot::state::{Transition, Window};
 
-/// Windows that are poisoned, each by its own seed.
+/// Windows that are tried, clean and poisoned, each poisoned by its own seed.
 const TRIALS: u64 = 1_000;
 /// Transitions behind a window that it is judged on.
 const HELD_OUT: usize = 16;
@@ -76,7 +76,8 @@ fn poison(samples: &mut [(Vec<f32>, Vec<f32>)], scales: &[f32], random: &mut Cha
     match random.random_range(0..3) {
         0 => {
             for _ in 0..count {
-                let (state, _) = &mut samples[random.random_range(0..33)];
+                let at = random.random_range(0..samples.len());
+                let (state, _) = &mut samples[at];
                 let one = random.random_range(0..2 * scales.len());
                 for (channel, value) in state.iter_mut().enumerate() {
                     if one == channel || one >= scales.len() {
@@ -106,23 +107,20 @@ fn poison(samples: &mut [(Vec<f32>, Vec<f32>)], scales: &[f32], random: &mut Cha
     }
 }
 
-/// Spoiled windows may harm in at most so many more of the trials than the same windows do as they are, and never more.
-const HARM: usize = TRIALS as usize / 50;
-/// What harm is: the error on the transitions that follow, as a ratio to that of theta*.
-const HARMED: f32 = 1.05;
-const LARGEST_HARM: f32 = 1.3;
+/// Most that the error on the transitions behind a window may be, as a ratio to that of theta*.
+const LARGEST_HARM: f32 = 1.05;
 
 #[test]
-fn a_poisoned_window_does_hardly_more_harm_than_a_clean_one() {
+fn no_window_makes_the_model_worse_than_theta_star() {
     let runtime = runtime();
     let model = support::model(&runtime);
     let scales = model.contract.scales();
     let length = model.contract.adapt.window + 1;
-    let recordings = [&[][..], &["lose-middle-left@0s"], &["payload-20g-rear@0s"]]
+    let recordings = [&[][..], &["lose-middle-left@0s"], &["payload-10g-rear@0s"]]
         .map(|changes| Recording::new(&runtime, changes, 0, 200));
     let mut adapter = Adapter::new(&runtime, &model, &AdaptSettings::default(), || 0).unwrap();
     let mut judge = Judge::new(&runtime, &model);
-    let (mut adapted, mut harmed) = (0, [0, 0]);
+    let mut adapted = 0;
     for trial in 0..TRIALS {
         let mut random = ChaCha8Rng::seed_from_u64(trial);
         let all = &recordings[random.random_range(0..recordings.len())].0;
@@ -132,21 +130,15 @@ fn a_poisoned_window_does_hardly_more_harm_than_a_clean_one() {
         let star = judge.loss(&held_out, &model.parameters());
         let mut spoiled = past.to_vec();
         poison(&mut spoiled, &scales, &mut random);
-        for (past, harmed) in [past.to_vec(), spoiled].into_iter().zip(&mut harmed) {
+        for past in [past.to_vec(), spoiled] {
             let window = Recording(past).window(&model);
             let (record, fault) = adapter.update(&window, true, Effort::Adapt);
             assert!(fault.is_none());
             adapted += usize::from(record.decision() == Decision::Adapted);
             let ratio = judge.loss(&held_out, adapter.parameters()) / star;
             assert!(ratio <= LARGEST_HARM, "trial {trial}: {ratio}, {record:?}");
-            *harmed += usize::from(ratio > HARMED);
         }
     }
-    let [clean, poisoned] = harmed;
-    assert!(
-        poisoned <= clean + HARM,
-        "{poisoned} harmed when poisoned, {clean} when clean"
-    );
     assert!(
         adapted > TRIALS as usize,
         "only {adapted} of {} windows were learned from",

@@ -7,6 +7,8 @@ use support::{Walker, robot, runtime, tick};
 use surefoot::log::schema::{Adaptation, Decision, Degradation};
 use surefoot::robot::{Robot, Rule};
 use surefoot::tick::Outcome;
+use surefoot_firmware::limits::Limiter;
+use surefoot_wire::Limit;
 
 /// All bytes of what a tick decided.
 fn bytes(outcome: &Outcome) -> (Vec<u8>, Vec<u8>, Vec<u32>) {
@@ -154,6 +156,40 @@ fn the_safe_command_is_the_robots_safe_action() {
     let safe: Vec<f32> = robot.action.iter().map(|action| action.safe).collect();
     assert_eq!(outcome.command.first(), safe);
     assert!(outcome.record.guard.unwrap().fallback);
+}
+
+#[test]
+fn commands_follow_each_other_within_the_rate_limit() {
+    const RATE: f32 = 50.0;
+    let runtime = runtime();
+    let mut robot = robot(Rule::OneStep);
+    for limiter in &mut robot.limiters {
+        let limit = limiter.limit();
+        *limiter = Limiter::new(Limit {
+            rate: RATE,
+            ..limit
+        })
+        .unwrap();
+    }
+    let reach = RATE * robot.period_s() as f32;
+    let mut tick = tick(&runtime, &robot, 0);
+    let mut before: Vec<f32> = robot.action.iter().map(|action| action.safe).collect();
+    let mut fastest = 0.0f32;
+    for (_, outcome) in Walker::new(&robot, &[], 0).walk(&mut tick, 20) {
+        let mut last = before;
+        for action in outcome.command.actions().chunks(robot.action.len()) {
+            for (value, last) in action.iter().zip(&last) {
+                assert!((value - last).abs() <= 1.0001 * reach, "{last} -> {value}");
+                fastest = fastest.max(*value);
+            }
+            last = action.to_vec();
+        }
+        before = outcome.command.first().to_vec();
+    }
+    assert!(
+        fastest > 3.0 * reach,
+        "it speeds up over some ticks: {fastest}"
+    );
 }
 
 #[test]

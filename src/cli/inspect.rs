@@ -34,6 +34,8 @@ pub struct Inspect {
 /// Planner settings where no robot is given.
 const CANDIDATES: usize = 500;
 const HORIZON: usize = 10;
+/// Rows of the gradient graph, which shows that a model can be differentiated even if it has no contract.
+const GRADIENT_ROWS: usize = 16;
 
 impl Inspect {
     /// Inspects the model.
@@ -71,7 +73,10 @@ impl Inspect {
         let (candidates, horizon) = robot.as_ref().map_or((CANDIDATES, HORIZON), |robot| {
             (robot.plan.candidates, robot.plan.horizon)
         });
-        let mut graphs = vec![("predict", derive::predict(&onnx, candidates))];
+        let mut graphs = vec![
+            ("predict", derive::predict(&onnx, candidates)),
+            ("gradient", derive::gradient(&onnx, GRADIENT_ROWS)),
+        ];
         if let Some(contract) = contract.as_ref().filter(|_| obstacles.is_empty()) {
             graphs.push(("errors", derive::errors(&onnx, contract)));
             graphs.push(("adapt", derive::adapt(&onnx, contract)));
@@ -157,16 +162,20 @@ impl Inspect {
                     format!("{:?}", parameter.shape)
                 );
             }
-            say!("\nderived for {candidates} candidates over {horizon} ticks");
+            say!(
+                "\nderived for {candidates} candidates over {horizon} ticks, the gradient for {GRADIENT_ROWS} rows"
+            );
             for (name, nodes, flops) in &derived {
                 say!(
                     "  {name:<10} {nodes:>6} nodes {:>10.2} MFLOP",
                     *flops as f64 * 1e-6
                 );
             }
-            say!("  a tick {:>29.2} MFLOP\n", tick as f64 * 1e-6);
             if usable {
-                say!("nothing stops it from being used");
+                say!("  a tick {:>29.2} MFLOP", tick as f64 * 1e-6);
+                say!("\nnothing stops it from being used");
+            } else if flops("gradient") > 0 {
+                say!("\nit can be differentiated, by every parameter");
             }
             for obstacle in &obstacles {
                 say!("cannot be used: {obstacle}");

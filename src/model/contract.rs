@@ -11,6 +11,7 @@
 //! | `surefoot.period_s` | time from state to next state, s |
 //! | `surefoot.adapt` | `{"window": M, "steps": {parameter: step size}}`: only the named parameters adapt |
 //! | `surefoot.self_check` | `{"state", "action", "next_state"}`: one evaluation, to prove the file and the runtime |
+//! | `surefoot.seal` | SHA-256 of the file as `surefoot train` wrote it; not part of the contract, and not needed |
 
 use std::collections::BTreeMap;
 

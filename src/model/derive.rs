@@ -18,6 +18,31 @@ pub fn predict(model: &Model, rows: usize) -> Result<Function, Error> {
     model.function(&sizes)
 }
 
+/// Inputs: the model's inputs for N rows, parameters. Outputs: the gradient of the mean square of the model's first output
+/// with respect to every parameter, in file order. It needs no contract: that it can be derived shows that any loss can.
+pub fn gradient(model: &Model, rows: usize) -> Result<Function, Error> {
+    let model_function = predict(model, rows)?;
+    let mut graph = Graph::new();
+    let g = &mut graph;
+    let ports = model_function.inputs().to_vec();
+    let arguments: Vec<Value> = ports
+        .iter()
+        .map(|port| g.input(&port.name, &port.shape))
+        .collect();
+    let output = g.inline(&model_function, &arguments)[0];
+    let square = g.mul(output, output);
+    let axes: Vec<usize> = (0..g.shape(square).len()).collect();
+    let mean = g.mean(square, &axes, false);
+    let gradients = g.gradient(mean, &arguments[model.inputs().len()..]);
+    let names: Vec<String> = model
+        .parameters()
+        .iter()
+        .map(|p| format!("gradient.{}", p.name))
+        .collect();
+    let outputs: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(gradients).collect();
+    Ok(graph.finish(&outputs))
+}
+
 /// Mean squared normalised error of each row (N).
 fn row_errors(
     graph: &mut Graph,

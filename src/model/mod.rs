@@ -57,7 +57,7 @@ pub enum ModelError {
     },
     /// A contract key is missing.
     #[error(
-        "the model has no `surefoot.{key}` in its metadata; models made by `surefoot train` have it, add it to others"
+        "the model has no `surefoot.{key}` in its metadata; `surefoot train` writes the contract, the README tells how to add it to other models"
     )]
     ContractMissing {
         /// The key, without its prefix.
@@ -87,6 +87,11 @@ pub enum ModelError {
         /// Which name differs, and how.
         reason: String,
     },
+    /// The file is not the one that was sealed.
+    #[error(
+        "the file differs from what `surefoot.seal` in its metadata was made for: it is damaged, or was edited; copy or train it again"
+    )]
+    Seal,
     /// The self-check failed.
     #[error(
         "self-check: this machine predicts {found} for '{state}', the model's author saw {expected}; \
@@ -138,6 +143,35 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     }
 }
 
+/// The metadata key of the SHA-256 over the whole file, itself left empty.
+const SEAL: &str = "surefoot.seal";
+
+/// The file of a model with its seal, by which damage to any of its bits is found.
+///
+/// # Errors
+/// [`ModelError::Onnx`] when it cannot be written.
+pub fn sealed(onnx: &onnx_grad::Model) -> Result<Vec<u8>, ModelError> {
+    write_with(onnx, seal_of(onnx)?)
+}
+
+fn seal_of(onnx: &onnx_grad::Model) -> Result<String, ModelError> {
+    Ok(sha256_hex(&write_with(onnx, String::new())?))
+}
+
+fn write_with(onnx: &onnx_grad::Model, seal: String) -> Result<Vec<u8>, ModelError> {
+    let metadata = BTreeMap::from([(SEAL.to_owned(), seal)]);
+    let written = onnx.write(&BTreeMap::new(), &metadata);
+    written.map_err(|error| ModelError::Onnx(Box::new(error)))
+}
+
+/// Checks the seal of a file that has one; other people's models need none.
+fn check_seal(onnx: &onnx_grad::Model) -> Result<(), ModelError> {
+    match onnx.metadata().get(SEAL) {
+        Some(seal) if *seal != seal_of(onnx)? => Err(ModelError::Seal),
+        _ => Ok(()),
+    }
+}
+
 impl ModelError {
     fn of_file(self, path: &Path) -> Self {
         Self::File {
@@ -181,6 +215,7 @@ impl DynamicsModel {
     fn checked(bytes: Vec<u8>, runtime: &Runtime) -> Result<Self, ModelError> {
         let onnx =
             onnx_grad::Model::read(&bytes).map_err(|error| ModelError::Onnx(Box::new(error)))?;
+        check_seal(&onnx)?;
         let contract = Contract::from_metadata(onnx.metadata())?;
         let sha256 = sha256_hex(&bytes);
         let model = Self {

@@ -1,11 +1,11 @@
 //! Seeded noise that depends on the run's seed and the tick alone.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// Gaussian noise, correlated along the horizon: a first-order autoregressive process of unit variance. The generator is
-/// counter-based (ChaCha8, one stream a tick), so that a tick can be recomputed without those before it.
+/// Gaussian noise, correlated along the horizon: a first-order autoregressive process of unit variance. Each tick has a
+/// generator of its own, made from the run's seed and the tick, so that it can be recomputed without those before it.
 #[derive(Debug, Clone)]
 pub struct Noise {
     seed: u64,
@@ -20,8 +20,10 @@ impl Noise {
 
     /// Fills `noise` (K, H, A) for a tick.
     pub fn fill(&self, tick: u64, horizon: usize, actions: usize, noise: &mut [f32]) {
-        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        generator.set_stream(tick);
+        // SplitMix64, with which the generator spreads its seed, tells neighbouring numbers apart; the odd factor keeps
+        // the ticks of one seed away from those of the next.
+        let number = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ tick;
+        let mut generator = Xoshiro256PlusPlus::seed_from_u64(number);
         let fresh = (1.0 - self.correlation * self.correlation).sqrt();
         for candidate in noise.chunks_exact_mut(horizon * actions) {
             for index in 0..candidate.len() {

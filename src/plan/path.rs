@@ -129,11 +129,12 @@ impl Path {
     fn nearest(&self, position: Point2<f64>, from: f64, to: f64) -> f64 {
         const STEP_M: f64 = 0.002;
         let steps = ((to - from) / STEP_M).ceil() as usize;
-        let distance = |arc: f64| (self.at(arc).position - position).norm_squared();
-        (0..=steps)
-            .map(|i| from + i as f64 * STEP_M)
-            .min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
-            .unwrap_or(from)
+        let candidates = (0..=steps).map(|step| {
+            let arc = from + step as f64 * STEP_M;
+            (arc, (self.at(arc).position - position).norm_squared())
+        });
+        let nearest = candidates.min_by(|a, b| a.1.total_cmp(&b.1));
+        nearest.map_or(from, |(arc, _)| arc)
     }
 }
 

@@ -19,8 +19,9 @@ pub struct Window {
     ring: VecDeque<Transition>,
     spare: Vec<Transition>,
     period_us: u64,
-    /// State and time of the last push, unless there was a gap since.
+    /// The last state that was known, NaN before the first.
     last: Vec<f32>,
+    /// Its time, unless there was a gap since.
     last_us: Option<u64>,
 }
 
@@ -36,16 +37,17 @@ impl Window {
             ring: VecDeque::with_capacity(m),
             spare: vec![empty; m],
             period_us: period_us.into(),
-            last: vec![0.0; states],
+            last: vec![f32::NAN; states],
             last_us: None,
         }
     }
 
     /// Adds the transition that ends in `state` at the robot's time `time_us`, `applied` being the action that the robot
     /// executed over it. Returns whether one was added: not for the first state, nor over a gap, that is when the two
-    /// states are not one tick apart to within a quarter of it, nor if a value is not finite.
+    /// states are not one tick apart to within a quarter of it, nor if a value is not finite. A state that repeats the one
+    /// before to the bit is an old one, sent again by sensors that stand still: it counts as unknown.
     pub fn push(&mut self, time_us: u64, applied: &[f32], state: &[f32]) -> bool {
-        if !state.iter().all(|v| v.is_finite()) {
+        if !state.iter().all(|v| v.is_finite()) || state == self.last {
             self.gap();
             return false;
         }
@@ -130,7 +132,8 @@ mod tests {
             (410_000, true),
             (5, false),
         ] {
-            assert_eq!(window.push(time, &[0.0], &[0.0]), added, "at {time}");
+            let state = [time as f32];
+            assert_eq!(window.push(time, &[0.0], &state), added, "at {time}");
         }
         assert_eq!(window.len(), 2);
     }
@@ -139,14 +142,25 @@ mod tests {
     fn refuses_values_that_are_not_finite_and_starts_anew_after_a_gap() {
         let mut window = window();
         window.push(0, &[0.0], &[0.0]);
-        assert!(!window.push(100_000, &[f32::NAN], &[0.0]));
-        assert!(window.push(200_000, &[0.0], &[0.0]));
+        assert!(!window.push(100_000, &[f32::NAN], &[1.0]));
+        assert!(window.push(200_000, &[0.0], &[2.0]));
         assert!(!window.push(300_000, &[0.0], &[f32::INFINITY]));
-        assert!(!window.push(400_000, &[0.0], &[0.0]));
-        assert!(window.push(500_000, &[0.0], &[0.0]));
+        assert!(!window.push(400_000, &[0.0], &[4.0]));
+        assert!(window.push(500_000, &[0.0], &[5.0]));
         assert_eq!(window.len(), 2);
         window.clear();
         assert!(window.is_empty());
-        assert!(!window.push(600_000, &[0.0], &[0.0]));
+        assert!(!window.push(600_000, &[0.0], &[6.0]));
+    }
+
+    #[test]
+    fn refuses_an_old_state_that_is_sent_again_and_the_jump_behind_it() {
+        let mut window = window();
+        let states = [0.0, 1.0, 1.0, 1.0, 4.0, 5.0];
+        let added = (0..)
+            .zip(states)
+            .map(|(tick, state)| window.push(tick * 100_000, &[0.0], &[state]));
+        let added: Vec<bool> = added.collect();
+        assert_eq!(added, [false, true, false, false, false, true]);
     }
 }

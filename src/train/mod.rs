@@ -27,6 +27,7 @@ use crate::hash::sha256_hex;
 use crate::log::LogError;
 use crate::model::{
     AdaptContract, Channel, Contract, DynamicsModel, ModelError, Runtime, SelfCheck, StateChannel,
+    sealed,
 };
 use crate::robot::Robot;
 use crate::sim;
@@ -306,10 +307,11 @@ fn finished(
     let next_state = model.predict_once(runtime, &check.state, &check.action)?;
     model.contract.self_check.next_state = next_state;
     model.contract.check()?;
-    model
+    let written = model
         .onnx
         .write(&values, &model.contract.to_metadata())
-        .map_err(derived)
+        .map_err(derived)?;
+    sealed(&onnx_grad::Model::read(&written).map_err(derived)?)
 }
 
 /// What a checkpoint belongs to: the recipe, the untrained model (which holds the data's statistics) and the data's size.

@@ -36,6 +36,7 @@ impl Limiter {
     }
 
     /// The limit that it keeps.
+    #[inline]
     #[must_use]
     pub fn limit(&self) -> Limit {
         self.limit
@@ -51,6 +52,7 @@ impl Limiter {
     ///
     /// It is always within the bounds, whatever the arguments are. It is within the rate if `last` is within the bounds. A
     /// `wanted` that is NaN asks for no change.
+    #[inline]
     #[must_use]
     pub fn limit_step(&self, last: f32, wanted: f32, elapsed_us: u64) -> f32 {
         let reach = self.limit.rate * (elapsed_us as f32 * 1e-6);

@@ -235,10 +235,13 @@ fn refusals_are_told_once_a_period_and_all_counted() {
     (0..=bench::PERIOD_MS).for_each(|_| drop(bench.step()));
     bench.give(&[9, 9, 0]);
     assert_eq!(refused(&bench), 2);
+    bench.give(&[9; 2000]);
+    bench.give(&[0]);
     let counters = bench.counters();
     assert_eq!(counters.refused(Refusal::NotFinite), 50);
     assert_eq!(counters.refused(Refusal::BadFrame), 1);
-    assert_eq!(counters.refused_in_all(), 51);
+    assert_eq!(counters.refused(Refusal::OverlongFrame), 1);
+    assert_eq!(counters.refused_in_all(), 52);
     let last = bench.telemetry().last().map(|telemetry| telemetry.refused);
     assert_eq!(last, Some(50));
 }
@@ -257,6 +260,9 @@ fn a_host_that_does_not_read_costs_messages_not_safety() {
     let heard = bench.heard.len();
     bench.give(&[]);
     assert!(bench.heard.len() > heard + 10);
+    let heard = bench.telemetry().len();
+    (0..5 * bench::PERIOD_MS).for_each(|_| drop(bench.step()));
+    assert_eq!(bench.telemetry().len(), heard + 5);
 }
 
 #[test]

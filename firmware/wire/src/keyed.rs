@@ -286,6 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_accepted_once() {
+        let mut robot = RobotSeal::new(KEY, 1);
+        let mut host = HostSeal::new(KEY, 10);
+        robot.open(host.seal(HELLO).unwrap()).unwrap();
+        let hello = robot.seal(answer()).unwrap();
+        assert!(host.open(hello.clone()).is_some());
+        assert!(host.open(hello).is_none());
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        assert_eq!(std::format!("{KEY:?}"), "Key(secret)");
+    }
+
+    #[test]
     fn a_recorded_conversation_is_worth_nothing() {
         let mut robot = RobotSeal::new(KEY, 1);
         let (_, recorded) = greeted(&mut robot, 10);
