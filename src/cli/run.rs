@@ -104,16 +104,17 @@ impl Run {
 fn status(tick: &schema::Tick) -> String {
     let tracking = tick.tracking.unwrap_or_default();
     let adaptation = tick.adaptation.clone().unwrap_or_default();
+    let error = |value: Option<f32>| value.map_or("-".into(), |value| format!("{value:.2}"));
     let total_ms = tick
         .timing
         .map_or(0.0, |timing| f64::from(timing.total_ns) * 1e-6);
     format!(
-        "tick {:>6}  off path {:>+6.1} mm  along {:>6.2} m  prediction error {:.2} (theta* {:.2})  {}  {total_ms:.1} ms",
+        "tick {:>6}  off path {:>+6.1} mm  along {:>6.2} m  prediction error {} (theta* {})  {}  {total_ms:.1} ms",
         tick.tick,
         1e3 * tracking.cross_track_m,
         tracking.progress_m,
-        adaptation.error_used.unwrap_or(f32::NAN),
-        adaptation.error_star.unwrap_or(f32::NAN),
+        error(adaptation.error_used),
+        error(adaptation.error_star),
         adaptation
             .decision()
             .as_str_name()
