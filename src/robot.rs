@@ -40,6 +40,9 @@ pub struct Robot {
     /// The limits of the action channels, as the microcontroller has them.
     #[serde(skip)]
     pub limiters: Vec<Limiter>,
+    /// The text that this was read from, for the log.
+    #[serde(skip)]
+    pub text: String,
 }
 
 /// `[link]`: the serial line.
@@ -82,7 +85,6 @@ pub struct ActionChannel {
     /// Greatest change in a second, in `unit`/s.
     pub rate_limit_per_s: f32,
     /// Value in which the robot is safe, in `unit`.
-    #[serde(default)]
     pub safe: f32,
 }
 
@@ -281,6 +283,7 @@ impl Robot {
             })?;
             robot.limiters.push(limiter);
         }
+        robot.text = text.to_owned();
         Ok(robot)
     }
 

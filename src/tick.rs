@@ -13,8 +13,8 @@ use crate::plan::{Path, Planner, Task, Tracker};
 use crate::robot::Robot;
 use crate::state::{Encoder, Window};
 
-/// Ticks without a usable state after which the safe state is commanded.
-const BLIND_TICKS: u32 = 3;
+/// Ticks in a row without a new plan, for want of a state or of a finite cost, after which the safe state is commanded.
+const LOST_TICKS: u32 = 3;
 
 /// The loop's state between ticks.
 pub struct Tick {
@@ -31,7 +31,8 @@ pub struct Tick {
     previous_action: Vec<f32>,
     reference: Vec<f32>,
     future: usize,
-    blind: u32,
+    lost: u32,
+    previous_state: Vec<f32>,
     clock: Clock,
 }
 
@@ -60,6 +61,19 @@ pub struct Outcome {
     pub plan: schema::Plan,
     /// A failure of ONNX Runtime, which the tick has already met by falling back.
     pub fault: Option<ModelError>,
+    /// Why no new plan could be made, where the caller did not ask for that.
+    pub lost: Option<Lost>,
+}
+
+/// Why a tick could not make a new plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// An observation that the model needs is not finite, or no angle; its index.
+    Unknown(usize),
+    /// The robot is driven, but its whole state repeats the one before to the bit: its sensors stand still.
+    Frozen,
+    /// No candidate has a finite cost, or ONNX Runtime fails.
+    NoPlan,
 }
 
 impl Tick {
@@ -98,7 +112,8 @@ impl Tick {
             previous_action: robot.action.iter().map(|action| action.safe).collect(),
             reference: vec![0.0; 3 * robot.plan.horizon],
             future: robot.future_actions(),
-            blind: 0,
+            lost: 0,
+            previous_state: vec![f32::NAN; states],
             clock,
             adapter,
             planner,
@@ -120,12 +135,13 @@ impl Tick {
             applied: observation.applied.to_vec(),
             ..schema::Tick::default()
         };
-        let degradation = match self.observe(observation, &mut record) {
-            true => wanted,
-            false if self.blind < BLIND_TICKS && wanted != Degradation::Safe => {
-                Degradation::ReusedPlan
-            }
-            false => Degradation::Safe,
+        record.set_wanted(wanted);
+        let unseen = self.observe(observation, &mut record).err();
+        let degradation = match unseen {
+            _ if wanted == Degradation::Safe => Degradation::Safe,
+            None => wanted,
+            Some(_) if self.lost + 1 < LOST_TICKS => Degradation::ReusedPlan,
+            Some(_) => Degradation::Safe,
         };
         let encoded = (self.clock)();
 
@@ -142,11 +158,20 @@ impl Tick {
         let (plan, failed_plan) = self.plan(observation.tick, degradation, &mut record);
         let planned = (self.clock)();
 
-        // A failing rollout leaves the shifted plan, which is as good as a tick without time for one.
-        let degradation = if failed_plan.is_some() {
-            Degradation::ReusedPlan
-        } else {
-            degradation
+        let no_plan =
+            failed_plan.is_some() || record.plan_cost.is_some_and(|cost| !cost.is_finite());
+        let lost = unseen.or(no_plan.then_some(Lost::NoPlan));
+        self.lost = match lost {
+            Some(_) => self.lost + 1,
+            // Reusing a plan because the caller wants it says nothing either way.
+            None if record.plan_cost.is_none() => self.lost,
+            None => 0,
+        };
+        // What is left of a plan that failed is the last one, shifted by a tick.
+        let degradation = match lost {
+            Some(_) if self.lost >= LOST_TICKS => Degradation::Safe,
+            Some(Lost::NoPlan) => Degradation::ReusedPlan,
+            _ => degradation,
         };
         record.set_degradation(degradation);
         let (command, guard) = if degradation == Degradation::Safe {
@@ -177,17 +202,26 @@ impl Tick {
             record,
             plan,
             fault: failed_step.or(failed_plan),
+            lost,
         }
     }
 
-    /// Observation to state, window and path. Returns whether there is a state.
-    fn observe(&mut self, observation: &Observation, record: &mut schema::Tick) -> bool {
-        if !self.encoder.encode(observation.values, &mut self.state) {
+    /// Observation to state, window and path; an error where the state is unknown.
+    fn observe(
+        &mut self,
+        observation: &Observation,
+        record: &mut schema::Tick,
+    ) -> Result<(), Lost> {
+        if let Err(index) = self.encoder.encode(observation.values, &mut self.state) {
             self.window.gap();
-            self.blind += 1;
-            return false;
+            return Err(Lost::Unknown(index));
         }
-        self.blind = 0;
+        let repeats = self.state == self.previous_state;
+        self.previous_state.copy_from_slice(&self.state);
+        if repeats && observation.armed && observation.applied != self.guard.safe_action() {
+            self.window.gap();
+            return Err(Lost::Frozen);
+        }
         if observation.armed {
             record.transition =
                 self.window
@@ -209,7 +243,7 @@ impl Tick {
             cross_track_m: cross_track as f32,
             progress_m: self.tracker.progress_m() as f32,
         });
-        true
+        Ok(())
     }
 
     /// A new plan, or the last one shifted by a tick where there is no time or no state for a new one.

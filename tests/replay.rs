@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::{record, runtime};
+use surefoot::log::schema::Degradation;
 use surefoot::log::{Ending, Log, LogWriter, WhenFull};
 use surefoot::replay::{Comparison, replay};
 use surefoot::robot::Rule;
@@ -25,10 +26,13 @@ fn rewritten(path: &Path, change: impl FnOnce(&mut Log)) -> PathBuf {
     let mut log = Log::read(path).unwrap();
     change(&mut log);
     let changed = path.with_extension("changed.mcap");
+    std::fs::remove_file(&changed).ok();
     let mut writer = LogWriter::create(&changed, &log.run, WhenFull::Block).unwrap();
-    for (tick, plan) in log.ticks.iter().zip(&log.plans) {
+    for tick in &log.ticks {
         writer.tick(tick, tick.robot_time_us * 1000);
-        writer.plan(plan, tick.robot_time_us * 1000);
+    }
+    for plan in &log.plans {
+        writer.plan(plan, plan.tick * 100_000_000);
     }
     writer.finish().unwrap();
     changed
@@ -57,12 +61,12 @@ fn every_tick_of_every_rule_is_equal_here_and_in_a_fresh_process() {
             ticks: TICKS,
             equal: TICKS,
             first_difference: None,
+            complete: true,
         };
         assert_eq!(comparison, exact, "{rule:?}");
         let (output, json) = in_a_fresh_process(&log);
         assert_eq!(output.status.code(), Some(0), "{rule:?}");
-        let expected =
-            serde_json::json!({ "ticks": TICKS, "equal": TICKS, "first_difference": null });
+        let expected = serde_json::json!({ "ticks": TICKS, "equal": TICKS, "first_difference": null, "complete": true });
         assert_eq!(json, expected);
     }
 }
@@ -153,4 +157,26 @@ fn a_log_with_a_missing_start_is_refused() {
     });
     let message = replay(&changed, &runtime()).unwrap_err().to_string();
     assert!(message.contains("tick 1 stands where tick 0"), "{message}");
+}
+
+#[test]
+fn plans_are_proved_too() {
+    let (_folder, log) = recorded(Rule::None);
+    let missing = rewritten(&log, |log| drop(log.plans.remove(7)));
+    let comparison = replay(&missing, &runtime()).unwrap();
+    let difference = comparison.first_difference.unwrap();
+    assert_eq!((difference.tick, difference.field), (7, "plan"));
+
+    let stray = rewritten(&log, |log| log.plans.insert(1, log.plans[0].clone()));
+    let error = replay(&stray, &runtime()).unwrap_err().to_string();
+    assert!(error.contains("a plan of tick 0"), "{error}");
+
+    let degraded = rewritten(&log, |log| {
+        log.ticks[5].set_degradation(Degradation::ThetaStar);
+    });
+    let difference = replay(&degraded, &runtime())
+        .unwrap()
+        .first_difference
+        .unwrap();
+    assert_eq!((difference.tick, difference.field), (5, "degradation"));
 }

@@ -6,7 +6,7 @@ use prost::Message;
 use support::{Walker, robot, runtime, tick};
 use surefoot::log::schema::{Adaptation, Decision, Degradation};
 use surefoot::robot::{Robot, Rule};
-use surefoot::tick::Outcome;
+use surefoot::tick::{Lost, Outcome};
 use surefoot_firmware::limits::Limiter;
 use surefoot_wire::Limit;
 
@@ -319,4 +319,73 @@ fn every_rung_of_the_ladder_gives_a_valid_command() {
         last.clone_from(&found.parameter_hash);
         walker.apply(outcome.command.first());
     }
+}
+
+/// What the loop does with inputs that are spoiled again and again, the first of which is given too.
+fn held(spoil: impl Fn(&mut support::Input, &support::Input)) -> Vec<Outcome> {
+    let runtime = runtime();
+    let robot = robot(Rule::OneStep);
+    let mut tick = tick(&runtime, &robot, 0);
+    let mut walker = Walker::new(&robot, &[], 0);
+    walker.walk(&mut tick, 12);
+    let last = walker.input();
+    let again = |_| {
+        let mut input = walker.input();
+        spoil(&mut input, &last);
+        let outcome = input.step(&mut tick);
+        assert_safe(&robot, &outcome);
+        walker.apply(outcome.command.first());
+        outcome
+    };
+    (0..5).map(again).collect()
+}
+
+/// From some tick on, two ticks that reuse the last plan, then the safe state for good.
+fn assert_gives_up(outcomes: &[Outcome], lost: Lost) {
+    assert!(outcomes.iter().all(|outcome| outcome.lost == Some(lost)));
+    let rungs: Vec<_> = outcomes.iter().map(|o| o.record.degradation()).collect();
+    let (reused, safe) = rungs.split_at(2);
+    assert_eq!(reused, [Degradation::ReusedPlan; 2]);
+    assert!(
+        safe.iter().all(|rung| *rung == Degradation::Safe),
+        "{rungs:?}"
+    );
+    assert!(
+        outcomes[2..]
+            .iter()
+            .all(|o| o.command.first() == [0.0, 0.0])
+    );
+}
+
+#[test]
+fn a_state_for_which_no_plan_has_a_finite_cost_ends_in_the_safe_state() {
+    assert_gives_up(&held(|input, _| input.values[0] = 1e30), Lost::NoPlan);
+}
+
+#[test]
+fn sensors_that_stand_still_while_the_robot_is_driven_end_in_the_safe_state() {
+    let outcomes = held(|input, last| {
+        input.values.clone_from(&last.values);
+        input.applied = vec![20.0, 30.0];
+    });
+    assert_eq!(outcomes[0].lost, None, "the first of them is new");
+    assert_gives_up(&outcomes[1..], Lost::Frozen);
+}
+
+#[test]
+fn a_robot_that_is_told_to_stand_still_may_do_so() {
+    let outcomes = held(|input, last| {
+        input.values.clone_from(&last.values);
+        input.applied = vec![0.0, 0.0];
+    });
+    assert!(outcomes.iter().all(|outcome| outcome.lost.is_none()));
+}
+
+#[test]
+fn a_gate_that_holds_out_the_whole_window_is_refused() {
+    let (runtime, mut robot) = (runtime(), robot(Rule::OneStep));
+    robot.adapt.gate_holdout = 32;
+    let refused = surefoot::tick::Tick::new(&runtime, &support::model(&runtime), &robot, 0, || 0);
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("gate_holdout = 32"), "{message}");
 }

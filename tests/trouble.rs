@@ -5,13 +5,14 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 
 use support::{drive, roach, runtime};
 use surefoot::log::schema::{Degradation, EventKind};
 use surefoot::log::{Ending, Log};
 use surefoot::replay::replay;
-use surefoot::robot::Rule;
-use surefoot::run::RunError;
+use surefoot::robot::{Robot, Rule};
+use surefoot::run::{self, Options, RunError};
 use surefoot::sim::{Pace, Scene, SimulatedRobot, Simulation};
 use surefoot_wire::Mode;
 
@@ -48,7 +49,11 @@ fn a_robot_whose_sensors_fail_is_brought_to_its_safe_state() {
     let log = folder.path().join("run.mcap");
     let error = drive(&port, Rule::OneStep, 0, 100, &log, &mut |_| ()).unwrap_err();
     let message = error.to_string();
-    for part in ["observation 'x' is NaN", "safe state", "check that sensor"] {
+    for part in [
+        "observation 'x' is NaN",
+        "told to go safe",
+        "check that sensor",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     let outcome = simulation.finish().unwrap();
@@ -131,4 +136,55 @@ fn a_port_that_vanishes_ends_the_run_and_loses_nothing() {
         read.ticks.len()
     );
     assert!(replay(&log, &runtime()).unwrap().is_exact());
+}
+
+#[test]
+fn a_run_that_was_stopped_before_it_began_arms_nothing() {
+    let simulated = SimulatedRobot::new(&support::scene(), None, &[], 0).unwrap();
+    let simulation = Simulation::start(simulated, Pace::LockStep).unwrap();
+    let robot = support::robot(Rule::None);
+    let runtime = runtime();
+    let (model, stop) = (support::model(&runtime), AtomicBool::new(true));
+    let options = options(&simulation);
+    let summary = run::run(&runtime, &robot, &model, &options, &stop, &mut |_| ()).unwrap();
+    assert_eq!(summary.ticks, 0);
+    let outcome = simulation.finish().unwrap();
+    assert!(
+        outcome
+            .modes
+            .iter()
+            .all(|(_, mode)| *mode == Mode::Disarmed),
+        "{:?}",
+        outcome.modes
+    );
+}
+
+#[test]
+fn limits_that_the_robot_does_not_allow_are_refused_before_it_is_armed() {
+    let simulated = SimulatedRobot::new(&support::scene(), None, &[], 0).unwrap();
+    let simulation = Simulation::start(simulated, Pace::LockStep).unwrap();
+    let text = std::fs::read_to_string(roach("robot.toml")).unwrap();
+    let wide = text.replacen("max = 60.0", "max = 600.0", 1);
+    let robot = Robot::parse(&wide, &roach("robot.toml")).unwrap();
+    let runtime = runtime();
+    let (model, never) = (support::model(&runtime), AtomicBool::new(false));
+    let options = options(&simulation);
+    let refused = run::run(&runtime, &robot, &model, &options, &never, &mut |_| ());
+    let message = refused.unwrap_err().to_string();
+    for part in ["left_speed", "600", "80", "narrow"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let outcome = simulation.finish().unwrap();
+    assert!(outcome.modes.iter().all(|(_, mode)| *mode != Mode::Armed));
+}
+
+fn options(simulation: &Simulation) -> Options {
+    Options {
+        port: simulation.port().display().to_string(),
+        seed: 0,
+        log: None,
+        ticks: Some(10),
+        lock_step: true,
+        extra: Default::default(),
+    }
 }

@@ -89,6 +89,14 @@ impl Adapter {
                 Program::new(runtime, name, &function, model.onnx.opset(), clock)
             };
         let contract = &model.contract;
+        if settings.gate_holdout >= contract.adapt.window {
+            return Err(ModelError::Mismatch {
+                reason: format!(
+                    "robot.toml's adapt.gate_holdout = {} leaves nothing of its window of {}",
+                    settings.gate_holdout, contract.adapt.window
+                ),
+            });
+        }
         let mut star = Parameters {
             values: model
                 .parameters()

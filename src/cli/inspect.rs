@@ -84,6 +84,10 @@ impl Inspect {
                 "rollout",
                 derive::rollout(&onnx, contract, pose, candidates, horizon),
             ));
+            graphs.push((
+                "compare",
+                derive::rollout(&onnx, contract, pose, 2, horizon),
+            ));
         }
         let mut derived = Vec::new();
         for (name, graph) in graphs {
@@ -99,7 +103,7 @@ impl Inspect {
                 .map_or(0, |(.., flops)| *flops)
         };
         // A tick scores theta*, the parameters in use and the gate's trial, makes two steps, and rolls out once.
-        let tick = 3 * flops("errors") + 2 * flops("adapt") + flops("rollout");
+        let tick = 3 * flops("errors") + 2 * flops("adapt") + flops("rollout") + flops("compare");
         let usable = obstacles.is_empty();
         let step = |name: &str| {
             contract

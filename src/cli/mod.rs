@@ -11,6 +11,14 @@ macro_rules! say {
     }};
 }
 
+/// Prints a line to standard error, likewise.
+macro_rules! tell {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stderr(), $($argument)*).ok();
+    }};
+}
+
 mod demo;
 mod inspect;
 mod replay;
@@ -57,7 +65,7 @@ pub fn main() -> ExitCode {
         Verb::Inspect(verb) => verb.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("surefoot: {}", sentence(&error));
+        tell!("surefoot: {}", sentence(&error));
         ExitCode::FAILURE
     })
 }
@@ -84,23 +92,19 @@ fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// A robot with its model, both checked, and the text of its robot.toml.
+/// A robot with its model, both checked.
 struct Loaded {
     robot: Robot,
-    robot_toml: String,
     model: DynamicsModel,
     runtime: Runtime,
 }
 
 fn load(robot_path: &Path, model: Option<&Path>) -> anyhow::Result<Loaded> {
     let robot = Robot::read(robot_path)?;
-    let robot_toml =
-        std::fs::read_to_string(robot_path).with_context(|| robot_path.display().to_string())?;
     let runtime = Runtime::load()?;
     let model = DynamicsModel::load(model.unwrap_or(&robot.model), &runtime)?;
     Ok(Loaded {
         robot,
-        robot_toml,
         model,
         runtime,
     })

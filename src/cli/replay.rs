@@ -19,7 +19,8 @@ const DIFFERENT: u8 = 3;
 pub struct Replay {
     /// The log.
     log: PathBuf,
-    /// Print one JSON object: ticks, equal, first_difference (null or {tick, field, recorded, recomputed}).
+    /// Print one JSON object: ticks, equal, first_difference (null or {tick, field, recorded, recomputed}), complete (false
+    /// for a log that was cut: it is proved up to its cut).
     #[arg(long)]
     json: bool,
 }

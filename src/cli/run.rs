@@ -64,14 +64,13 @@ impl Run {
             log: self.log,
             ticks: self.ticks,
             lock_step: self.lock_step,
-            robot_toml: loaded.robot_toml,
             extra: BTreeMap::new(),
         };
         let stop = super::stop_on_signal()?;
         let every = loaded.robot.rate_hz.ceil() as u64;
         let mut show = |tick: &schema::Tick| {
             if tick.tick.is_multiple_of(every) {
-                eprintln!("{}", status(tick));
+                tell!("{}", status(tick));
             }
         };
         let summary = run::run(

@@ -52,7 +52,7 @@ impl Train {
                 }
                 Progress::Data(data) => {
                     bar.finish_and_clear();
-                    eprintln!(
+                    tell!(
                         "{} transitions in {} runs, {} runs kept for validation",
                         data.transitions(),
                         data.training.len(),
@@ -80,7 +80,7 @@ impl Train {
                             "{update:>7} updates: validation {:.4} -> {:.4}{mark}",
                             losses.before, losses.after
                         );
-                        bar.suspend(|| eprintln!("{line}"));
+                        bar.suspend(|| tell!("{line}"));
                     }
                 }
             }

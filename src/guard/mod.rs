@@ -63,6 +63,11 @@ impl Guard {
         )
     }
 
+    /// The robot's safe action (A).
+    pub fn safe_action(&self) -> &[f32] {
+        &self.safe
+    }
+
     /// The robot's safe action, for one tick after another.
     pub fn safe(&self) -> (SafeCommand, schema::Guard) {
         let command = SafeCommand::new(self.safe.clone(), self.safe.len(), self.lifetime_ms);

@@ -58,6 +58,9 @@ pub struct Tick {
     /// Sequence number of the command sent in this tick.
     #[prost(uint32, tag = "18")]
     pub command_seq: u32,
+    /// The rung that the deadline ladder asked for; `degradation` is what became of it.
+    #[prost(enumeration = "Degradation", tag = "19")]
+    pub wanted: i32,
 }
 /// One decision of the update rule and the gate.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -14,7 +14,6 @@ static ENVIRONMENT: OnceLock<Result<Runtime, String>> = OnceLock::new();
 #[derive(Debug, Clone)]
 pub struct Runtime {
     environment: Environment,
-    library: std::path::PathBuf,
 }
 
 impl Runtime {
@@ -33,20 +32,12 @@ impl Runtime {
                 .build()
                 .map_err(|error| error.to_string())?;
             environment.set_log_level(ort::logging::LogLevel::Error);
-            Ok(Self {
-                environment,
-                library,
-            })
+            Ok(Self { environment })
         };
         ENVIRONMENT
             .get_or_init(load)
             .clone()
             .map_err(|reason| ModelError::Library { reason })
-    }
-
-    /// The library's file, for log headers.
-    pub fn library(&self) -> &std::path::Path {
-        &self.library
     }
 
     /// ONNX Runtime's own build line, for log headers: results are only comparable with it.

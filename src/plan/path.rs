@@ -125,12 +125,12 @@ impl Path {
         }
     }
 
-    /// Arc length (m) of the point nearest to `position` among arc lengths `from` to `to`, to a millimetre or so.
+    /// Arc length (m) of the point nearest to `position` among arc lengths `from` to `to`, to a hundredth of the way between them.
     fn nearest(&self, position: Point2<f64>, from: f64, to: f64) -> f64 {
-        const STEP_M: f64 = 0.002;
-        let steps = ((to - from) / STEP_M).ceil() as usize;
-        let candidates = (0..=steps).map(|step| {
-            let arc = from + step as f64 * STEP_M;
+        const STEPS: u32 = 100;
+        let step_m = (to - from) / f64::from(STEPS);
+        let candidates = (0..=STEPS).map(|step| {
+            let arc = from + f64::from(step) * step_m;
             (arc, (self.at(arc).position - position).norm_squared())
         });
         let nearest = candidates.min_by(|a, b| a.1.total_cmp(&b.1));

@@ -20,6 +20,8 @@ pub struct Comparison {
     pub equal: u64,
     /// Where the runs part.
     pub first_difference: Option<Difference>,
+    /// Whether the log was closed by its writer; a log that was cut is only proved up to its cut.
+    pub complete: bool,
 }
 
 /// The first field that differs.
@@ -42,6 +44,17 @@ impl Comparison {
         self.ticks > 0 && self.equal == self.ticks
     }
 
+    /// Notes a tick whose plan should have been recorded and was not.
+    pub fn no_plan(&mut self, tick: u64) {
+        self.ticks += 1;
+        self.first_difference.get_or_insert(Difference {
+            tick,
+            field: "plan",
+            recorded: "nothing".into(),
+            recomputed: "a plan".into(),
+        });
+    }
+
     /// Compares one tick, and the plan behind it where one was recorded.
     pub fn tick(&mut self, recorded: (&Tick, Option<&Plan>), recomputed: (&Tick, &Plan)) {
         let tick = recorded.0.tick;
@@ -61,6 +74,9 @@ impl fmt::Display for Comparison {
             "{} of {} ticks equal bit for bit",
             self.equal, self.ticks
         )?;
+        if !self.complete {
+            write!(f, "; the log was cut there")?;
+        }
         match &self.first_difference {
             None => Ok(()),
             Some(Difference {
@@ -267,7 +283,7 @@ mod tests {
         assert!(comparison.is_exact());
         assert_eq!(
             serde_json::to_string(&comparison).unwrap(),
-            r#"{"ticks":3,"equal":3,"first_difference":null}"#
+            r#"{"ticks":3,"equal":3,"first_difference":null,"complete":false}"#
         );
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub use compare::{Comparison, Difference};
 
 use crate::log::schema::Plan;
-use crate::log::{Log, LogError};
+use crate::log::{Ending, Log, LogError};
 use crate::model::{DynamicsModel, ModelError, Runtime};
 use crate::robot::{Robot, RobotError, Rule};
 use crate::tick::{Observation, Tick};
@@ -48,6 +48,16 @@ pub enum ReplayError {
         found: usize,
         /// Channels expected.
         expected: usize,
+    },
+    /// A plan that belongs to no tick, or stands out of order.
+    #[error(
+        "{path}: a plan of tick {tick} stands where none belongs; the log was not written by surefoot"
+    )]
+    StrayPlan {
+        /// The log.
+        path: PathBuf,
+        /// The tick that it names.
+        tick: u64,
     },
     /// The first ticks are missing, so that the state that they left is unknown.
     #[error(
@@ -107,9 +117,26 @@ pub fn replay(path: &Path, runtime: &Runtime) -> Result<Comparison, ReplayError>
             values: &recorded.observation,
             applied: &recorded.applied,
         };
-        let outcome = tick.step(&observation, recorded.degradation());
+        let outcome = tick.step(&observation, recorded.wanted());
         let plan: Option<&Plan> = plans.next_if(|plan| plan.tick == recorded.tick);
-        comparison.tick((recorded, plan), (&outcome.record, &outcome.plan));
+        // A plan may only be missing where the log says that records were dropped, or behind its cut.
+        let last = recorded.tick + 1 == log.ticks.len() as u64;
+        let may_miss = match log.ending {
+            Ending::Closed(summary) => summary.dropped > 0,
+            Ending::Cut { .. } => last,
+        };
+        if plan.is_none() && !may_miss {
+            comparison.no_plan(recorded.tick);
+        } else {
+            comparison.tick((recorded, plan), (&outcome.record, &outcome.plan));
+        }
     }
+    if let Some(stray) = plans.next() {
+        return Err(ReplayError::StrayPlan {
+            path: path.into(),
+            tick: stray.tick,
+        });
+    }
+    comparison.complete = matches!(log.ending, Ending::Closed(_));
     Ok(comparison)
 }

@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use surefoot_wire::{EventKind as WireEvent, Mode, Telemetry};
+use surefoot_firmware::limits::Limiter;
+use surefoot_wire::{EventKind as WireEvent, Limit, Mode, Telemetry};
 
 pub use error::RunError;
 pub use ladder::Ladder;
@@ -21,7 +22,7 @@ use crate::log::schema::{self, Degradation, Event, EventKind, Severity};
 use crate::log::{LogSummary, LogWriter, Run, WhenFull};
 use crate::model::{DynamicsModel, Runtime};
 use crate::robot::Robot;
-use crate::tick::{Observation, Tick};
+use crate::tick::{Lost, Observation, Tick};
 
 /// How long the robot may take to answer the handshake and to arm.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -43,8 +44,6 @@ pub struct Options {
     pub ticks: Option<u64>,
     /// The robot is simulated in lock-step: it waits for every command, so that nothing is ever late.
     pub lock_step: bool,
-    /// The text of robot.toml, for the log.
-    pub robot_toml: String,
     /// Whatever else describes the run, for the log's header.
     pub extra: std::collections::BTreeMap<String, String>,
 }
@@ -83,6 +82,10 @@ pub fn run(
     let tick = Tick::new(runtime, model, robot, options.seed, monotonic_ns)?;
     let link = SerialLink::open(&options.port, robot.link.baud)?;
     let session = Session::connect(link, &contract(robot), Instant::now() + HANDSHAKE)?;
+    check_limits(robot, session.limits())?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Summary::default());
+    }
     let log = match &options.log {
         Some(path) => Some(LogWriter::create(
             path,
@@ -114,6 +117,21 @@ pub fn run(
             runner.drive(stop, on_tick)
         });
     runner.stop(ended)
+}
+
+/// Checks that the robot lets through what robot.toml allows: the plan is scored as it will be executed.
+fn check_limits(robot: &Robot, theirs: &[Limit]) -> Result<(), RunError> {
+    let ours = robot.limiters.iter().map(Limiter::limit);
+    for ((channel, ours), theirs) in robot.action.iter().zip(ours).zip(theirs) {
+        if ours.min < theirs.min || ours.max > theirs.max || ours.rate > theirs.rate {
+            return Err(RunError::Limits {
+                channel: channel.name.clone(),
+                ours,
+                theirs: *theirs,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn when_full(options: &Options) -> WhenFull {
@@ -154,7 +172,7 @@ fn header(runtime: &Runtime, robot: &Robot, model: &DynamicsModel, options: &Opt
         threads: 1,
         cpu: cpu_name(),
         extra: options.extra.clone(),
-        robot_toml: options.robot_toml.clone(),
+        robot_toml: robot.text.clone(),
         model: model.bytes.clone(),
     }
 }
@@ -246,7 +264,7 @@ impl Runner<'_> {
                 self.event(Severity::Warning, EventKind::Adaptation, fault.to_string());
             }
             if outcome.record.degradation() == Degradation::Safe {
-                return Err(self.why_unsafe(&telemetry));
+                return Err(self.why_unsafe(outcome.lost, &telemetry));
             }
         }
         Ok(())
@@ -298,16 +316,16 @@ impl Runner<'_> {
         Ok(Some(telemetry))
     }
 
-    /// Logs what the robot reported, and returns why it last changed its mode.
+    /// Logs what the robot reported, and returns why it left the armed mode, if it did.
     fn note_robot_events(&mut self) -> Option<surefoot_wire::Cause> {
-        let mut last = None;
+        let mut left = None;
         while let Some(event) = self.session.next_event() {
             match event.kind {
                 WireEvent::Mode { mode, cause } => {
-                    last = Some(cause);
                     let severity = if mode == Mode::Armed {
                         Severity::Info
                     } else {
+                        left = left.or(Some(cause));
                         Severity::Warning
                     };
                     self.event(severity, EventKind::RobotMode, format!("{mode:?}: {cause}"));
@@ -329,16 +347,17 @@ impl Runner<'_> {
                 }
             }
         }
-        last
+        left
     }
 
-    fn why_unsafe(&self, telemetry: &Telemetry) -> RunError {
-        let channels = self.robot.observation.iter().zip(&telemetry.observation);
-        match channels.into_iter().find(|(_, value)| !value.is_finite()) {
-            Some((channel, value)) => RunError::Blind {
-                channel: channel.name.clone(),
-                value: *value,
+    fn why_unsafe(&self, lost: Option<Lost>, telemetry: &Telemetry) -> RunError {
+        match lost {
+            Some(Lost::Unknown(index)) => RunError::Blind {
+                channel: self.robot.observation[index].name.clone(),
+                value: telemetry.observation[index],
             },
+            Some(Lost::Frozen) => RunError::Frozen,
+            Some(Lost::NoPlan) => RunError::NoPlan,
             None => RunError::Late {
                 rate_hz: self.robot.rate_hz,
             },
@@ -354,7 +373,8 @@ impl Runner<'_> {
         self.event(severity, EventKind::RunStopped, text);
         let deadline = Instant::now() + STOPPING;
         let mut mode = Mode::Armed;
-        if self.session.disarm().is_ok() {
+        let told = self.session.disarm().is_ok();
+        if told {
             while mode.drivers_enabled() {
                 let Ok(telemetry) = self.session.next_telemetry(deadline) else {
                     break;
@@ -365,15 +385,28 @@ impl Runner<'_> {
             self.note_robot_events();
         }
         let closed = self.log.take().map(LogWriter::finish).transpose();
-        ended?;
-        if mode.drivers_enabled() {
-            return Err(RunError::NotSafe {
+        let ended = match ended {
+            // On a line that is gone nobody can say more: the lifetime of the last command ends by itself.
+            result if told && mode.drivers_enabled() => Err(RunError::NotSafe {
                 robot: self.robot.name.clone(),
                 mode,
-            });
+                because: result
+                    .map_or_else(|error| error.to_string(), |()| "it was asked to".into()),
+            }),
+            result => result,
+        };
+        match (ended, closed) {
+            (Ok(()), Ok(log)) => {
+                self.summary.log = log;
+                Ok(self.summary)
+            }
+            (Ok(()), Err(log)) => Err(log.into()),
+            (Err(error), Ok(_)) => Err(error),
+            (Err(error), Err(log)) => Err(RunError::AndLog {
+                ended: Box::new(error),
+                log,
+            }),
         }
-        self.summary.log = closed?;
-        Ok(self.summary)
     }
 
     fn event(&mut self, severity: Severity, kind: EventKind, text: String) {

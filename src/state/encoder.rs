@@ -36,22 +36,22 @@ impl Encoder {
     }
 
     /// Writes the state (S) of an observation. An observation with a value among the states that is not finite, or an angle
-    /// that should wrap but is beyond a turn, changes nothing and returns `false`: the state is then unknown for this tick.
+    /// that should wrap but is beyond a turn, changes nothing: the state is then unknown for this tick.
+    ///
+    /// # Errors
+    /// The index in the observation of the first such value.
     ///
     /// # Panics
     /// If `observation` or `state` are shorter than the channels given at the start.
-    pub fn encode(&mut self, observation: &[f32], state: &mut [f32]) -> bool {
-        if self
-            .channels
-            .iter()
-            .any(|channel| !channel.measures(observation[channel.index]))
-        {
-            return false;
+    pub fn encode(&mut self, observation: &[f32], state: &mut [f32]) -> Result<(), usize> {
+        let unknown = |channel: &&Channel| !channel.measures(observation[channel.index]);
+        if let Some(channel) = self.channels.iter().find(unknown) {
+            return Err(channel.index);
         }
         for (channel, state) in self.channels.iter_mut().zip(state) {
             *state = channel.unwrap(f64::from(observation[channel.index])) as f32;
         }
-        true
+        Ok(())
     }
 }
 
@@ -84,7 +84,10 @@ mod tests {
         for step in 0..100 {
             yaw += if step < 60 { 0.3 } else { -0.4 };
             let wrapped = (yaw + PI).rem_euclid(2.0 * PI) - PI;
-            assert!(encoder.encode(&[step as f32, f32::NAN, wrapped], &mut state));
+            assert_eq!(
+                encoder.encode(&[step as f32, f32::NAN, wrapped], &mut state),
+                Ok(())
+            );
             assert!(
                 (state[0] - yaw).abs() < 1e-4,
                 "step {step}: {} for {yaw}",
@@ -98,11 +101,11 @@ mod tests {
     fn a_state_that_is_not_finite_changes_nothing() {
         let mut encoder = Encoder::new([(0, true)]);
         let mut state = [0.0];
-        assert!(encoder.encode(&[3.0], &mut state));
-        assert!(!encoder.encode(&[f32::NAN], &mut state));
-        assert!(!encoder.encode(&[1e30], &mut state));
+        assert_eq!(encoder.encode(&[3.0], &mut state), Ok(()));
+        assert_eq!(encoder.encode(&[f32::NAN], &mut state), Err(0));
+        assert_eq!(encoder.encode(&[1e30], &mut state), Err(0));
         assert_eq!(state, [3.0]);
-        assert!(encoder.encode(&[-3.0], &mut state));
+        assert_eq!(encoder.encode(&[-3.0], &mut state), Ok(()));
         assert!((state[0] - (2.0 * PI - 3.0)).abs() < 1e-6);
     }
 }

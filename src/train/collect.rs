@@ -6,9 +6,11 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::TrainError;
 use super::dataset::Run;
 use super::recipe::{Recipe, Simulation};
 use crate::robot::{ActionChannel, Robot};
+use crate::run::contract;
 use crate::sim::{self, Plant, Scene, TimedChange};
 use crate::state::Encoder;
 
@@ -16,15 +18,30 @@ use crate::state::Encoder;
 /// each episode that is done.
 ///
 /// # Errors
-/// [`sim::Error`] when the scene cannot be simulated.
+/// [`TrainError::Simulation`] when the scene cannot be simulated, [`TrainError::OtherScene`] when it is another robot's.
 pub fn collect(
     recipe: &Recipe,
     simulation: &Simulation,
     robot: &Robot,
     threads: usize,
     progress: &(dyn Fn() + Sync),
-) -> Result<Vec<Run>, sim::Error> {
+) -> Result<Vec<Run>, TrainError> {
     let scene = Scene::load(&simulation.scene)?;
+    let channels = contract(robot);
+    let measured = scene
+        .observations()
+        .iter()
+        .map(|o| (o.name.clone(), o.unit.clone()));
+    let driven = scene
+        .actions()
+        .iter()
+        .map(|a| (a.name.clone(), a.unit.clone()));
+    if !measured.eq(channels.observation) || !driven.eq(channels.action) {
+        return Err(TrainError::OtherScene {
+            scene: simulation.scene.clone(),
+            robot: recipe.robot.clone(),
+        });
+    }
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Option<Run>)>, sim::Error> {
         let mut done = Vec::new();
@@ -88,7 +105,7 @@ fn episode(
         let fallen =
             |&index: &usize| f64::from(observation[index].abs()) > simulation.upright_limit_rad;
         let mut state = vec![0.0; encoder.states()];
-        if upright.iter().any(fallen) || !encoder.encode(observation, &mut state) {
+        if upright.iter().any(fallen) || encoder.encode(observation, &mut state).is_err() {
             return Ok(None);
         }
         if tick > 0 {

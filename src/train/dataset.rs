@@ -102,7 +102,7 @@ pub fn runs_of_log(path: &Path, robot: &Robot, states: &[String]) -> Result<Vec<
             && tick.observation.len() == robot.observation.len()
             && tick.applied.len() == robot.action.len()
             && tick.applied.iter().all(|value| value.is_finite())
-            && encoder.encode(&tick.observation, &mut state);
+            && encoder.encode(&tick.observation, &mut state).is_ok();
         let elapsed = last_us.map(|last| tick.robot_time_us.abs_diff(last));
         let follows = elapsed.is_some_and(|elapsed| elapsed.abs_diff(period) <= period / 4);
         last_us = known.then_some(tick.robot_time_us);

@@ -56,6 +56,16 @@ pub enum TrainError {
         /// The recipe's robot.
         robot: String,
     },
+    /// The scene is another robot's.
+    #[error(
+        "the observations and actions of {scene} are not those of {robot}, in name, unit and order; make them the same"
+    )]
+    OtherScene {
+        /// The sim.toml.
+        scene: PathBuf,
+        /// The robot.toml.
+        robot: PathBuf,
+    },
     /// The robot could not be simulated.
     #[error(transparent)]
     Simulation(#[from] sim::Error),
@@ -132,6 +142,12 @@ pub fn train(
 ) -> Result<Trained, TrainError> {
     let runtime = Runtime::load()?;
     let (recipe, robot) = Recipe::read(recipe_path)?;
+    let partial = output.with_extension("partial");
+    // Hours of training must not end in a folder that cannot be written.
+    std::fs::write(&partial, []).map_err(|source| TrainError::Write {
+        path: partial.clone(),
+        source,
+    })?;
     let runs = if logs.is_empty() {
         let simulation = recipe.simulation.as_ref().ok_or(TrainError::NoSource)?;
         let recorded = || {
@@ -205,7 +221,6 @@ pub fn train(
         update: checkpoint.update,
     })?;
     let file = finished(&runtime, &mut untrained, &learned)?;
-    let partial = output.with_extension("partial");
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| TrainError::Write { path, source }

@@ -71,7 +71,6 @@ pub fn drive(
         log: Some(log.into()),
         ticks: Some(ticks),
         lock_step: true,
-        robot_toml,
         extra: BTreeMap::new(),
     };
     let (runtime, never) = (runtime(), AtomicBool::new(false));
