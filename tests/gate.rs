@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use support::{Walker, robot, runtime, tick};
 use surefoot::adapt::{Adapter, Effort};
 use surefoot::log::schema::Decision;
-use surefoot::model::{DynamicsModel, Program, Runtime, derive};
+use surefoot::model::{DynamicsModel, Parameters, Program, Runtime, derive};
 use surefoot::robot::{AdaptSettings, Rule};
 use surefoot::state::{Transition, Window};
 
@@ -51,7 +51,7 @@ impl Judge {
         Self(Program::new(runtime, "errors", &errors, model.onnx.opset(), || 0).unwrap())
     }
 
-    fn loss<P: AsRef<[f32]>>(&mut self, held_out: &Window, parameters: &[P]) -> f32 {
+    fn loss(&mut self, held_out: &Window, parameters: &Parameters) -> f32 {
         let program = &mut self.0;
         let fields: [fn(&Transition) -> &[f32]; 3] =
             [|t| &t.state, |t| &t.action, |t| &t.next_state];
@@ -127,7 +127,7 @@ fn no_window_makes_the_model_worse_than_theta_star() {
         let start = random.random_range(0..all.len() - length - HELD_OUT);
         let (past, future) = all[start..start + length + HELD_OUT].split_at(length);
         let held_out = Recording(future.to_vec()).window(&model);
-        let star = judge.loss(&held_out, &model.parameters());
+        let star = judge.loss(&held_out, &Parameters::new(&model.parameters()));
         let mut spoiled = past.to_vec();
         poison(&mut spoiled, &scales, &mut random);
         for past in [past.to_vec(), spoiled] {
@@ -175,7 +175,7 @@ fn a_divergent_step_never_moves_the_parameters_further_than_allowed() {
                     let window = Recording(samples[start..end].to_vec()).window(&model);
                     let (record, fault) = adapter.update(&window, true, Effort::Adapt);
                     assert!(fault.is_none());
-                    let distance = distance(adapter.parameters(), &model.parameters());
+                    let distance = distance(adapter.parameters().values(), &model.parameters());
                     assert!(
                         distance <= 1.0 + 1e-5,
                         "{rule:?} x {factor}: {distance} from theta*, {record:?}"

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::log::schema::{Adaptation, Decision};
-use crate::model::{Clock, DynamicsModel, ModelError, Program, Runtime, derive};
+use crate::model::{Clock, DynamicsModel, ModelError, Parameters, Program, Runtime, derive};
 use crate::robot::{AdaptSettings, Rule};
 use crate::state::{Transition, Window};
 
@@ -39,13 +39,6 @@ pub enum Effort {
     Keep,
     /// Go back to theta*.
     Star,
-}
-
-/// Parameter values in file order, and their hash.
-#[derive(Clone)]
-struct Parameters {
-    values: Vec<Vec<f32>>,
-    hash: [u8; 16],
 }
 
 /// Index of the mask among the inputs of the adapt graph, behind state, action and next_state.
@@ -97,15 +90,7 @@ impl Adapter {
                 ),
             });
         }
-        let mut star = Parameters {
-            values: model
-                .parameters()
-                .iter()
-                .map(|values| values.to_vec())
-                .collect(),
-            hash: [0; 16],
-        };
-        star.rehash();
+        let star = Parameters::new(&model.parameters());
         Ok(Self {
             settings: settings.clone(),
             adapt: program("adapt", derive::adapt(&model.onnx, contract))?,
@@ -127,9 +112,9 @@ impl Adapter {
         self.window
     }
 
-    /// The parameters to plan with, in file order.
-    pub fn parameters(&self) -> &[Vec<f32>] {
-        &self.used.values
+    /// The parameters to plan with.
+    pub fn parameters(&self) -> &Parameters {
+        &self.used
     }
 
     /// Time spent in ONNX Runtime since this was last asked, ns.
@@ -155,7 +140,7 @@ impl Adapter {
             self.used.copy_from(&self.star);
         }
         record.set_decision(*result.as_ref().unwrap_or(&Decision::Refused));
-        record.parameter_hash = self.used.hash.to_vec();
+        record.parameter_hash = self.used.hash().to_vec();
         (record, result.err())
     }
 
@@ -172,7 +157,7 @@ impl Adapter {
             self.score(Which::Star)?;
             record.error_star = Some(self.star_errors[length - 1]);
             record.error_used = record.error_star;
-            if self.used.hash != self.star.hash {
+            if self.used.hash() != self.star.hash() {
                 self.score(Which::Used)?;
                 record.error_used = Some(self.rival_errors[length - 1]);
             }
@@ -285,7 +270,7 @@ impl Adapter {
                 0.0
             };
         }
-        self.adapt.set_parameters(FIRST_TO_ADAPT, &self.used.values);
+        self.adapt.set_parameters(FIRST_TO_ADAPT, &self.used);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
         let from_star = match self.settings.rule {
@@ -302,29 +287,23 @@ impl Adapter {
 
     /// Euclidean distance of theta' from theta*, where the step did not start from theta*.
     fn distance_from_star(&self) -> f32 {
-        let outputs = (0..self.star.values.len()).map(|i| self.adapt.output(FIRST_ADAPTED + i));
-        let pairs = self.star.values.iter().zip(outputs);
-        let squares = pairs
-            .flat_map(|(star, adapted)| star.iter().zip(adapted).map(|(s, a)| (a - s) * (a - s)));
-        squares.map(f64::from).sum::<f64>().sqrt() as f32
+        let mut sum = 0.0;
+        for (index, star) in self.star.values().iter().enumerate() {
+            let adapted = self.adapt.output(FIRST_ADAPTED + index);
+            let squares = star.iter().zip(adapted).map(|(s, a)| (a - s) * (a - s));
+            sum += f64::from(squares.sum::<f32>());
+        }
+        sum.sqrt() as f32
     }
 
     /// Scores parameters on every transition of the window.
     fn score(&mut self, which: Which) -> Result<(), ModelError> {
         match which {
-            Which::Star => self
-                .errors
-                .set_parameters(FIRST_TO_SCORE, &self.star.values),
-            Which::Used => self
-                .errors
-                .set_parameters(FIRST_TO_SCORE, &self.used.values),
+            Which::Star => self.errors.set_parameters(FIRST_TO_SCORE, &self.star),
+            Which::Used => self.errors.set_parameters(FIRST_TO_SCORE, &self.used),
             Which::Trial => {
-                for index in 0..self.star.values.len() {
-                    let trial = self.adapt.output(FIRST_ADAPTED + index);
-                    self.errors
-                        .input_mut(FIRST_TO_SCORE + index)
-                        .copy_from_slice(trial);
-                }
+                self.errors
+                    .take_parameters(FIRST_TO_SCORE, &self.adapt, FIRST_ADAPTED);
             }
         }
         self.errors.run()?;
@@ -337,10 +316,8 @@ impl Adapter {
     }
 
     fn take_adapted(&mut self) {
-        for (index, values) in self.used.values.iter_mut().enumerate() {
-            values.copy_from_slice(self.adapt.output(FIRST_ADAPTED + index));
-        }
-        self.used.rehash();
+        self.used
+            .set(|index| self.adapt.output(FIRST_ADAPTED + index));
     }
 }
 
@@ -349,29 +326,6 @@ enum Which {
     Star,
     Used,
     Trial,
-}
-
-impl Parameters {
-    fn copy_from(&mut self, other: &Self) {
-        for (to, from) in self.values.iter_mut().zip(&other.values) {
-            to.copy_from_slice(from);
-        }
-        self.hash = other.hash;
-    }
-
-    fn rehash(&mut self) {
-        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-        let mut block = [0u8; 4096];
-        for values in &self.values {
-            for chunk in values.chunks(block.len() / 4) {
-                for (bytes, value) in block.chunks_exact_mut(4).zip(chunk) {
-                    bytes.copy_from_slice(&value.to_le_bytes());
-                }
-                hasher.update(&block[..chunk.len() * 4]);
-            }
-        }
-        self.hash = hasher.digest128().to_le_bytes();
-    }
 }
 
 fn copy_rows(rows: &mut [f32], width: usize, window: &Window, of: impl Fn(&Transition) -> &[f32]) {

@@ -6,6 +6,7 @@
 mod case;
 mod contract;
 pub mod derive;
+mod parameters;
 mod program;
 mod runtime;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use case::{Case, CaseError, Gradients};
 pub use contract::{AdaptContract, Channel, Contract, MAX_WINDOW, SelfCheck, StateChannel};
 pub use derive::Pose;
+pub use parameters::Parameters;
 pub use program::{Clock, Program};
 pub use runtime::Runtime;
 
@@ -384,7 +386,7 @@ impl DynamicsModel {
         let mut program = Program::new(runtime, "predict", &function, self.onnx.opset(), || 0)?;
         program.input_mut(0).copy_from_slice(state);
         program.input_mut(1).copy_from_slice(action);
-        program.set_parameters(2, &self.parameters());
+        program.set_parameters(2, &Parameters::new(&self.parameters()));
         program.run()?;
         Ok(program.output(0).to_vec())
     }

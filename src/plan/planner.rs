@@ -1,7 +1,7 @@
 //! One plan a tick: candidates, rollout, proposal, and the base plan that always exists.
 
 use super::{Mppi, Noise, Proposal, RandomShooting};
-use crate::model::{Clock, DynamicsModel, ModelError, Pose, Program, Runtime, derive};
+use crate::model::{Clock, DynamicsModel, ModelError, Parameters, Pose, Program, Runtime, derive};
 use crate::robot::{PlannerKind, Robot};
 use surefoot_firmware::limits::Limiter;
 
@@ -119,8 +119,8 @@ impl Planner {
         })
     }
 
-    /// Sets the parameters to plan with, in file order.
-    pub fn set_parameters(&mut self, parameters: &[Vec<f32>]) {
+    /// Sets the parameters to plan with.
+    pub fn set_parameters(&mut self, parameters: &Parameters) {
         self.rollout.set_parameters(FIRST_PARAMETER, parameters);
         self.compare.set_parameters(FIRST_PARAMETER, parameters);
     }
