@@ -90,8 +90,8 @@ pub fn robot_toml() -> RobotToml {
             {{ name = "tilt", unit = "rad" }},
         ]
         action = [
-            {{ name = "left", unit = "rad/s", min = -10.0, max = 10.0, rate_limit_per_s = 10000.0 }},
-            {{ name = "right", unit = "rad/s", min = -10.0, max = 10.0, rate_limit_per_s = 10000.0 }},
+            {{ name = "left", unit = "rad/s", min = -10.0, max = 10.0, rate_limit_per_s = 10000.0, safe = 0.0 }},
+            {{ name = "right", unit = "rad/s", min = -10.0, max = 10.0, rate_limit_per_s = 10000.0, safe = 0.0 }},
         ]
         [link]
         port = "/dev/ttyACM0"
