@@ -58,7 +58,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
-    /// Distance of theta' from theta*.
+    /// Distance of theta' from where the step began; of a whole step, from theta*.
     step_norm: f32,
 }
 
@@ -195,7 +195,10 @@ impl Adapter {
         record.gate_loss_adapted = Some(adapted);
         let helps = adapted < star && self.accepts(&trial);
 
-        let step = self.step(0..length)?;
+        let mut step = self.step(0..length)?;
+        if self.settings.rule == Rule::Continued {
+            step.step_norm = self.distance_from_star();
+        }
         record.loss_before = Some(step.loss_before);
         record.loss_after = Some(step.loss_after);
         record.gradient_norm = Some(step.gradient_norm);
@@ -273,15 +276,11 @@ impl Adapter {
         self.adapt.set_parameters(FIRST_TO_ADAPT, &self.used);
         self.adapt.run()?;
         let scalar = |index: usize| self.adapt.output(index)[0];
-        let from_star = match self.settings.rule {
-            Rule::Continued => self.distance_from_star(),
-            Rule::None | Rule::OneStep => scalar(3),
-        };
         Ok(Step {
             loss_before: scalar(0),
             loss_after: scalar(1),
             gradient_norm: scalar(2),
-            step_norm: from_star,
+            step_norm: scalar(3),
         })
     }
 
