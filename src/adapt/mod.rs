@@ -58,7 +58,7 @@ struct Step {
     loss_before: f32,
     loss_after: f32,
     gradient_norm: f32,
-    /// Distance of theta' from where the step began; of a whole step, from theta*.
+    /// Length of the step; where steps are carried on, the whole way from theta*.
     step_norm: f32,
 }
 
