@@ -63,7 +63,7 @@ struct Step {
 }
 
 impl Adapter {
-    /// Derives the adapt and loss graphs of a model and makes their sessions. `clock` times ONNX Runtime.
+    /// Derives the adapt and errors graphs of a model and makes their sessions. `clock` times ONNX Runtime.
     ///
     /// # Errors
     /// [`ModelError`] when a graph cannot be derived or ONNX Runtime refuses it.
